@@ -64,6 +64,10 @@ class BundleError(FineVLAError):
     """A bundle is incomplete, altered, or made for another contract or format."""
 
 
+class PolicyError(FineVLAError):
+    """The policy cannot give a chunk that is safe to execute: a configuration or numbers at fault."""
+
+
 class SimulationError(FineVLAError):
     """The simulated world cannot be built, rendered or solved: no renderer, no IK solution."""
 

@@ -1,0 +1,18 @@
+"""Episodes as rosbag2 bags (MCAP), written and read without ROS.
+
+A storey of its own between `contract` and everything that records or converts: it knows rosbags
+and the message types, but no world, no policy and no stage.
+"""
+
+from finevla.bag.reader import EncodedImage, EpisodeReader, ImageEvent, JointEvent, TextEvent, relabel
+from finevla.bag.writer import EpisodeWriter
+
+__all__ = [
+    "EncodedImage",
+    "EpisodeReader",
+    "EpisodeWriter",
+    "ImageEvent",
+    "JointEvent",
+    "TextEvent",
+    "relabel",
+]

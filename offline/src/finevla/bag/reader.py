@@ -1,0 +1,283 @@
+"""Reads any rosbag2 bag (MCAP or SQLite) of the contract's topics as a stream of events."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.interfaces import Connection
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from finevla.bag.types import typestore
+from finevla.contract.dimensions import Dimension, DimensionValue
+from finevla.contract.episode import (
+    CONTRACT_KEY,
+    EPISODE_KEY,
+    EpisodeInfo,
+    RecordedTopic,
+    Role,
+    info_from_json,
+    recorded_topics,
+)
+from finevla.contract.frame import NS_PER_S
+from finevla.contract.joints import reorder
+from finevla.contract.robot import RobotContract, load_contract
+from finevla.errors import BagError
+
+RAW_IMAGE = "sensor_msgs/msg/Image"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """An image as it lies in the bag: `jpeg` bytes, or raw rows of `rgb8` or `bgr8`.
+
+    `height`, `width` and `step` (bytes per row) are 0 for JPEG.
+    """
+
+    encoding: str
+    data: bytes
+    height: int = 0
+    width: int = 0
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEvent:
+    """An image of a camera at the stamp of its header."""
+
+    camera: str
+    stamp_ns: int
+    image: EncodedImage
+
+
+@dataclass(frozen=True, slots=True)
+class JointEvent:
+    """Seven joint values of one arm (rad, gripper m) in contract order.
+
+    `role` is `Role.FEEDBACK` for measured and `Role.LEADER` for commanded joints.
+    """
+
+    role: Role
+    side: str
+    stamp_ns: int
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class TextEvent:
+    """An instruction as said (`Role.INSTRUCTION`) or as understood (`Role.PARSED`)."""
+
+    role: Role
+    stamp_ns: int
+    text: str
+    instruction_id: str
+    values: tuple[DimensionValue, ...] = ()
+    level: int = 0
+
+
+Event = ImageEvent | JointEvent | TextEvent
+
+
+class EpisodeReader:
+    """One bag, opened for reading; a context manager.
+
+    Args:
+        path: Directory of the bag.
+        contract: Names the topics and joints; by default the shipped one.
+
+    Raises:
+        BagError: The path is no bag, or the bag is truncated or of another message version.
+    """
+
+    def __init__(self, path: Path, contract: RobotContract | None = None) -> None:
+        """Opens the bag."""
+        self.path = Path(path)
+        self.contract = load_contract() if contract is None else contract
+        if not (self.path / "metadata.yaml").is_file():
+            raise BagError(
+                "this is not a finished bag",
+                where=self.path,
+                expected="a directory with metadata.yaml and an .mcap or .db3 file",
+                found="no metadata.yaml" if self.path.exists() else "nothing",
+                remedy="give a bag directory; after a crash run `ros2 bag reindex` on it first",
+            )
+        metadata = _metadata(self.path)
+        self.info, self.contract_yaml = _facts(metadata, self.path)
+        try:
+            self._reader = AnyReader([self.path], default_typestore=typestore())
+            self._reader.open()
+        except (AnyReaderError, OSError, ValueError, AssertionError, EOFError, IndexError) as err:
+            raise BagError(
+                "the bag is damaged or truncated",
+                where=self.path,
+                found=err or type(err).__name__,
+                remedy="recover it with `ros2 bag reindex` or `mcap recover`, or record again",
+            ) from err
+        self._wanted = self._select()
+
+    def counts(self) -> dict[str, int]:
+        """Number of messages of every topic in the bag."""
+        return {name: info.msgcount for name, info in self._reader.topics.items()}
+
+    def missing(self) -> tuple[str, ...]:
+        """Topics that every episode needs and this bag has no message of."""
+        counts = self.counts()
+        present = {topic.topic for connection, topic in self._wanted if counts.get(connection.topic)}
+        return tuple(t.topic for t in recorded_topics(self.contract) if t.required and t.topic not in present)
+
+    def events(self) -> Iterator[Event]:
+        """All events in the order of the log.
+
+        Raises:
+            BagError: The file ends early or a message cannot be read.
+            ContractError: The joint names are not those of the contract, or a value is not finite.
+        """
+        topics = {connection.id: topic for connection, topic in self._wanted}
+        if not topics:
+            return
+        decode = self._reader.deserialize
+        try:
+            for connection, _, raw in self._reader.messages([c for c, _ in self._wanted]):
+                yield self._event(topics[connection.id], decode(raw, connection.msgtype))
+        except (AnyReaderError, OSError, EOFError, ValueError, IndexError, AssertionError) as err:
+            raise BagError(
+                "the bag ends in the middle or holds a message that cannot be read",
+                where=self.path,
+                found=err or type(err).__name__,
+                remedy="recover it with `ros2 bag reindex` or `mcap recover`, or record again",
+            ) from err
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the files."""
+        self.close()
+
+    def _select(self) -> list[tuple[Connection, RecordedTopic]]:
+        """Connections to read; a raw image topic stands in where no compressed one was recorded."""
+        by_topic = {c.topic: c for c in self._reader.connections}
+        wanted = []
+        for topic in recorded_topics(self.contract):
+            if topic.role in (Role.STATUS, Role.MARK):
+                continue
+            connection = by_topic.get(topic.topic)
+            if topic.role is Role.CAMERA and (connection is None or not self.counts().get(topic.topic)):
+                connection = by_topic.get(self.contract.cameras[topic.source].raw_topic, connection)
+            if connection is not None:
+                self._check_type(connection, topic)
+                wanted.append((connection, topic))
+        return wanted
+
+    def _check_type(self, connection: Connection, topic: RecordedTopic) -> None:
+        allowed = (topic.type, RAW_IMAGE) if topic.role is Role.CAMERA else (topic.type,)
+        if connection.msgtype not in allowed:
+            raise BagError(
+                "a topic of the bag has another message type",
+                where=f"{self.path}: {connection.topic}",
+                expected=topic.type,
+                found=connection.msgtype,
+                remedy="record the contract's topics, or remap the other publisher away",
+            )
+
+    def _event(self, topic: RecordedTopic, message: Any) -> Event:
+        stamp = message.header.stamp
+        stamp_ns = stamp.sec * NS_PER_S + stamp.nanosec
+        if topic.role is Role.CAMERA:
+            return ImageEvent(topic.source, stamp_ns, _encoded(message, f"{self.path}: {topic.topic}"))
+        if topic.role in (Role.FEEDBACK, Role.LEADER):
+            expected = self.contract.arms[topic.source].wire_names
+            values = reorder(message.name, message.position, expected, f"{self.path}: {topic.topic}")
+            return JointEvent(topic.role, topic.source, stamp_ns, values)
+        if topic.role is Role.PARSED:
+            values_said = tuple(
+                DimensionValue(Dimension(v.dimension), v.slot, v.value) for v in message.values
+            )
+            return TextEvent(topic.role, stamp_ns, message.text, message.id, values_said, message.level)
+        return TextEvent(topic.role, stamp_ns, message.text, message.id)
+
+
+def _encoded(message: Any, where: str) -> EncodedImage:
+    """The payload of an image message, not decoded.
+
+    Raises:
+        BagError: The image is neither JPEG nor 8-bit RGB or BGR.
+    """
+    data = message.data.tobytes()
+    if not hasattr(message, "encoding"):
+        if data[:2] == b"\xff\xd8":
+            return EncodedImage("jpeg", data)
+        found = f"format {message.format!r}, {len(data)} bytes"
+    elif message.encoding in ("rgb8", "bgr8"):
+        return EncodedImage(message.encoding, data, message.height, message.width, message.step)
+    else:
+        found = f"encoding {message.encoding!r}"
+    raise BagError(
+        "an image has a form that is not supported",
+        where=where,
+        expected="JPEG, rgb8 or bgr8",
+        found=found,
+        remedy="record the /compressed topic with JPEG",
+    )
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    try:
+        document = YAML(typ="safe").load((path / "metadata.yaml").read_text())
+        information: dict[str, Any] = document["rosbag2_bagfile_information"]
+    except (YAMLError, OSError, KeyError, TypeError, UnicodeDecodeError) as err:
+        raise BagError(
+            "the metadata of the bag cannot be read",
+            where=path / "metadata.yaml",
+            found=err,
+            remedy="run `ros2 bag reindex` on the bag",
+        ) from err
+    return information
+
+
+def _facts(metadata: dict[str, Any], path: Path) -> tuple[EpisodeInfo, str]:
+    custom = metadata.get("custom_data") or {}
+    if EPISODE_KEY in custom:
+        info = info_from_json(custom[EPISODE_KEY], str(path))
+    else:
+        info = EpisodeInfo(path.name)
+    return info, str(custom.get(CONTRACT_KEY, ""))
+
+
+def relabel(path: Path, outcome: str, note: str | None = None) -> EpisodeInfo:
+    """Changes the outcome (and note) of a finished bag, in its metadata only.
+
+    Returns:
+        The facts as they now stand.
+
+    Raises:
+        BagError: The path is no bag or the outcome is not known.
+    """
+    metadata = _metadata(path)
+    info = _facts(metadata, path)[0].labeled(outcome, note)
+    metadata["custom_data"] = {**(metadata.get("custom_data") or {}), EPISODE_KEY: info.to_json()}
+    target = path / "metadata.yaml"
+    temporary = path / ".metadata.yaml.new"
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = False
+    with temporary.open("w") as stream:
+        yaml.dump({"rosbag2_bagfile_information": metadata}, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(target)
+    return info

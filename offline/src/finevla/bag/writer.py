@@ -1,0 +1,132 @@
+"""Writes one episode as a rosbag2 directory (MCAP, version 9) that appears only when complete."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from finevla.bag.types import typestore
+from finevla.contract.episode import EpisodeInfo, RecordedTopic, custom_data, recorded_topics
+from finevla.contract.robot import RobotContract, load_contract
+from finevla.errors import BagError
+
+RECORDING_DIR = ".recording"
+"""Folder beside the finished bags in which an episode grows; what a crash leaves lies there."""
+
+
+class EpisodeWriter:
+    """One episode on its way to disk.
+
+    Messages go to `out/.recording/EPISODE/`, in chunks of 1 MiB, so that a crash loses at most the
+    last chunk. `close` writes the index and the metadata and moves the directory to `out/EPISODE`.
+    Not thread safe: one thread writes.
+
+    Args:
+        out: Folder of all bags; created if missing.
+        info: The episode's facts; its id names the directory.
+        contract: The contract in force, by default the shipped one.
+
+    Raises:
+        BagError: A bag of that name exists, or the folder cannot be written.
+    """
+
+    def __init__(self, out: Path, info: EpisodeInfo, contract: RobotContract | None = None) -> None:
+        """Opens the bag and declares every topic of the contract."""
+        self.contract = load_contract() if contract is None else contract
+        self.info = info
+        self.counts: Counter[str] = Counter()
+        self.path = Path(out) / info.episode_id
+        self._partial = Path(out) / RECORDING_DIR / info.episode_id
+        if not info.episode_id or Path(info.episode_id).name != info.episode_id:
+            raise BagError(
+                "this cannot be the name of an episode",
+                found=repr(info.episode_id),
+                expected="a plain directory name",
+                remedy="use letters, digits, - and _",
+            )
+        for place in (self.path, self._partial):
+            if place.exists():
+                raise BagError(
+                    "a bag of this name exists",
+                    where=place,
+                    remedy="choose another episode id, or move the old bag away",
+                )
+        self._writer = Writer(self._partial, version=9, storage_plugin=StoragePlugin.MCAP)
+        try:
+            self._writer.open()
+        except OSError as err:
+            raise BagError(
+                "the bag cannot be created", where=self._partial, found=err, remedy="check the folder"
+            ) from err
+        self._connections: dict[str, tuple[Connection, RecordedTopic]] = {}
+        self._encoders: dict[str, Callable[[Any], bytes | memoryview]] = {}
+        for topic in recorded_topics(self.contract):
+            connection = self._writer.add_connection(topic.topic, topic.type, typestore=typestore())
+            self._connections[topic.topic] = (connection, topic)
+
+    def write_raw(self, topic: str, stamp_ns: int, cdr: bytes | memoryview) -> None:
+        """Writes a serialized message (CDR with its header) as it came; `stamp_ns` is the log time.
+
+        Raises:
+            BagError: The topic is not one of the contract.
+        """
+        if topic not in self._connections:
+            raise BagError(
+                "this topic is not part of an episode",
+                where=topic,
+                expected=sorted(self._connections),
+                remedy="record the topics of the contract",
+            )
+        self._writer.write(self._connections[topic][0], stamp_ns, cdr)
+        self.counts[topic] += 1
+
+    def write(self, topic: str, stamp_ns: int, message: Any) -> None:
+        """Writes a message object of `finevla.bag.messages`.
+
+        Raises:
+            BagError: The topic is not one of the contract.
+        """
+        self.write_raw(topic, stamp_ns, typestore().serialize_cdr(message, message.__msgtype__))
+
+    def close(self, info: EpisodeInfo | None = None) -> Path:
+        """Finishes the bag, stores the facts (`info` if given, with outcome) and moves it in place.
+
+        Returns:
+            The directory of the finished bag.
+        """
+        self.info = self.info if info is None else info
+        for key, value in custom_data(self.info, self.contract).items():
+            self._writer.set_custom_data(key, value)
+        self._writer.close()
+        self._partial.replace(self.path)
+        self._tidy()
+        return self.path
+
+    def discard(self) -> None:
+        """Removes what was written."""
+        self._writer.abort()
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        folder = self._partial.parent
+        if folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Discards the bag where the block failed; otherwise the caller has closed it."""
+        if kind is not None:
+            self.discard()

@@ -1,0 +1,207 @@
+"""Forward and inverse kinematics of one Piper arm in plain numpy.
+
+The arm is described by one modified (Craig) Denavit-Hartenberg table. Each link transform is
+`Rx(alpha) Tx(a) Rz(q + theta) Tz(d)`; lengths in m, angles in rad. The table depends on the
+contract's `dh_is_offset`: firmware generations differ by two degrees in joints 2 and 3.
+
+The inverse is closed form for the "planar" family that the expert uses: joint 4 is zero, so that
+the whole arm lies in one vertical plane through its base, and the gripper points down, tilted
+outwards by an angle of choice.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finevla.contract.robot import ArmSpec, RobotContract
+from finevla.errors import SimulationError
+
+FloatArray = NDArray[np.float64]
+
+TOOL_M = 0.135
+"""Distance from the flange (link 6) to the point between the finger pads, along link 6's z."""
+
+
+@dataclass(frozen=True, slots=True)
+class DhRow:
+    """One link: twist `alpha` and length `a` come first, then rotation by q + `theta` and `d`."""
+
+    a: float
+    alpha: float
+    theta: float
+    d: float
+
+
+@lru_cache(maxsize=2)
+def dh_table(dh_is_offset: int) -> tuple[DhRow, ...]:
+    """The six rows of the Piper for one firmware generation (1 is the newer one).
+
+    Raises:
+        SimulationError: The generation is neither 0 nor 1.
+    """
+    shifts = {0: (-174.22, -100.78), 1: (-172.22, -102.78)}
+    if dh_is_offset not in shifts:
+        raise SimulationError(
+            "the zero shift of joints 2 and 3 is unknown",
+            where="contract: dh_is_offset",
+            expected="0 or 1",
+            found=dh_is_offset,
+            remedy="use 1 for arms of the newer firmware, 0 for older ones",
+        )
+    theta2, theta3 = (math.radians(value) for value in shifts[dh_is_offset])
+    half = math.pi / 2
+    return (
+        DhRow(0.0, 0.0, 0.0, 0.123),
+        DhRow(0.0, -half, theta2, 0.0),
+        DhRow(0.28503, 0.0, theta3, 0.0),
+        DhRow(-0.02198, half, 0.0, 0.25075),
+        DhRow(0.0, -half, 0.0, 0.0),
+        DhRow(0.0, half, 0.0, 0.091),
+    )
+
+
+def link_transform(row: DhRow, q: float) -> FloatArray:
+    """Pose of a link in its parent, shape (4, 4)."""
+    ca, sa = math.cos(row.alpha), math.sin(row.alpha)
+    ct, st = math.cos(q + row.theta), math.sin(q + row.theta)
+    return np.array(
+        [
+            [ct, -st, 0.0, row.a],
+            [st * ca, ct * ca, -sa, -sa * row.d],
+            [st * sa, ct * sa, ca, ca * row.d],
+            [0.0, 0.0, 0.0, 1.0],
+        ]
+    )
+
+
+def forward(table: tuple[DhRow, ...], q: FloatArray) -> FloatArray:
+    """Pose of the flange in the arm's base frame, shape (4, 4), from six joint angles."""
+    pose = np.eye(4)
+    for row, angle in zip(table, q[: len(table)], strict=True):
+        pose = pose @ link_transform(row, float(angle))
+    return pose
+
+
+def base_pose(arm: ArmSpec) -> FloatArray:
+    """Pose of the arm's base in the world frame, shape (4, 4); bases stand upright, facing x."""
+    pose = np.eye(4)
+    pose[:3, 3] = arm.base_xyz_m
+    return pose
+
+
+def tool_pose(contract: RobotContract, side: str, q: FloatArray) -> FloatArray:
+    """Pose in the world of the point between the finger pads, shape (4, 4).
+
+    Its z axis is the direction in which the gripper points, its y axis the one it opens along.
+
+    Args:
+        contract: The robot.
+        side: Which arm.
+        q: Six or seven joint values of that arm; the gripper is ignored.
+    """
+    pose: FloatArray = base_pose(contract.arms[side]) @ forward(dh_table(contract.dh_is_offset), q[:6])
+    pose[:3, 3] += TOOL_M * pose[:3, 2]
+    return pose
+
+
+_MAX_TILT = 1.2
+_TILT_STEP = 0.02
+
+
+def default_tilt(radius_m: float) -> float:
+    """How far the gripper tilts outwards (rad) at a horizontal distance from the base.
+
+    Near the base the gripper is vertical; far out it tilts, because joint 5 cannot bend enough to
+    stay vertical there.
+    """
+    return min(max((radius_m - 0.30) * 3.0, 0.0), 0.7)
+
+
+def solve_planar(
+    contract: RobotContract, side: str, tip: FloatArray, *, tilt: float | None = None, roll: float = 0.0
+) -> FloatArray:
+    """Joint angles that bring the finger pads of one arm to a point, gripper pointing down.
+
+    Args:
+        contract: The robot, with the limits to respect.
+        side: Which arm.
+        tip: Point in the world, shape (3,), m.
+        tilt: Outward tilt of the gripper in rad; `default_tilt` of the distance when None.
+        roll: Angle of joint 6 in rad.
+
+    Returns:
+        Six joint angles, shape (6,), all within the contract's limits.
+
+    Raises:
+        SimulationError: The point is out of reach or a joint would leave its limits.
+    """
+    arm = contract.arms[side]
+    table = dh_table(contract.dh_is_offset)
+    dx, dy, dz = (float(tip[i]) - arm.base_xyz_m[i] for i in range(3))
+    radius = math.hypot(dx, dy)
+    tilt = default_tilt(radius) if tilt is None else tilt
+    tool = TOOL_M + table[5].d
+    wrist_r = radius - tool * math.sin(tilt)
+    wrist_z = dz + tool * math.cos(tilt) - table[0].d
+    upper, lower = table[2].a, math.hypot(table[3].a, table[3].d)
+    bend = math.atan2(table[3].d, table[3].a)
+    cosine = (wrist_r**2 + wrist_z**2 - upper**2 - lower**2) / (2.0 * upper * lower)
+    if abs(cosine) > 1.0:
+        raise _unreachable(side, tip, f"the wrist would be {math.hypot(wrist_r, wrist_z):.3f} m away")
+    # Elbow up: the forearm bends down from the upper arm by `inner`.
+    inner = math.acos(cosine)
+    upper_angle = math.atan2(wrist_z, wrist_r) + math.atan2(
+        lower * math.sin(inner), upper + lower * math.cos(inner)
+    )
+    forearm_angle = upper_angle - inner
+    q = np.array(
+        [
+            math.atan2(dy, dx),
+            -upper_angle - table[1].theta,
+            _wrap(inner + bend - table[2].theta),
+            0.0,
+            _wrap(math.pi - tilt + forearm_angle - bend),
+            roll,
+        ]
+    )
+    for value, joint in zip(q, arm.joints, strict=False):
+        if not joint.lower <= value <= joint.upper:
+            raise _unreachable(side, tip, f"{joint.name} would be {value:.3f} rad")
+    return q
+
+
+def reach(contract: RobotContract, side: str, tip: FloatArray, roll: float = 0.0) -> FloatArray:
+    """Like `solve_planar`, tilting the gripper further outwards where the default does not fit.
+
+    The smallest tilt that fits is taken, so that neighbouring points give neighbouring angles.
+
+    Raises:
+        SimulationError: No tilt brings the finger pads to the point within the joint limits.
+    """
+    base = contract.arms[side].base_xyz_m
+    first = default_tilt(math.hypot(float(tip[0]) - base[0], float(tip[1]) - base[1]))
+    for tilt in np.arange(first, _MAX_TILT, _TILT_STEP):
+        try:
+            return solve_planar(contract, side, tip, tilt=float(tilt), roll=roll)
+        except SimulationError:
+            continue
+    return solve_planar(contract, side, tip, tilt=_MAX_TILT, roll=roll)
+
+
+def _wrap(angle: float) -> float:
+    return math.remainder(angle, 2.0 * math.pi)
+
+
+def _unreachable(side: str, tip: FloatArray, why: str) -> SimulationError:
+    return SimulationError(
+        f"the {side} arm cannot reach a point",
+        where=f"xyz {np.round(tip, 3).tolist()} m",
+        expected="a point that the arm reaches within its joint limits",
+        found=why,
+        remedy="move the object nearer to the arm, or choose the other arm",
+    )

@@ -1,0 +1,218 @@
+"""The simulated robot and table in SAPIEN: commands and time in, joints, images and truth out.
+
+One `World` lives as long as its process: the renderer compiles its shaders once, and scenes are
+changed by moving actors. A process that has rendered must not fork (use spawn).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import sapien
+
+from finevla.contract import ARM_SIDES, RobotContract, load_contract
+from finevla.errors import SimulationError
+from finevla.sim.kinematics import TOOL_M
+from finevla.sim.props import Cameras, Props, build_room, require_renderer
+from finevla.sim.scene import SceneSpec
+from finevla.sim.truth import FloatArray, Truth
+from finevla.sim.urdf import FINGERS, arm_urdf
+
+PHYSICS_HZ = 250
+
+_ARM_GAINS = (3000.0, 150.0)
+"""Stiffness and damping of the arm joints: their ratio is a time constant of 50 ms."""
+_ARM_FORCE_N_M = 100.0
+_FINGER_GAINS = (400.0, 40.0)
+_FINGER_FORCE_N = 20.0
+_FRICTION = 1.2
+
+
+class World:
+    """Two arms, a table, cubes, a bowl and three cameras.
+
+    Args:
+        render: Whether cameras exist. Without, no Vulkan is needed and `images` raises.
+        contract: The robot; the shipped one when None.
+
+    Raises:
+        SimulationError: `render` is asked for and no Vulkan device can render.
+    """
+
+    def __init__(self, render: bool = True, contract: RobotContract | None = None) -> None:
+        self.contract = contract or load_contract()
+        self.render = render
+        self.spec: SceneSpec | None = None
+        if render:
+            require_renderer()
+            sapien.render.set_camera_shader_dir("minimal")
+        systems: list[sapien.System] = [sapien.physx.PhysxCpuSystem()]
+        if render:
+            systems.append(sapien.render.RenderSystem())
+        sapien.physx.set_default_material(_FRICTION, _FRICTION, 0.0)
+        self._scene = sapien.Scene(systems)
+        self._scene.set_timestep(self.dt_s)
+        self._steps = 0
+        build_room(self._scene, render)
+        self._arms = {side: _Arm(self._scene, self.contract, side, render) for side in ARM_SIDES}
+        self._props = Props(self._scene, render)
+        mounts = {side: arm.flange.entity for side, arm in self._arms.items()}
+        self._cameras = Cameras(self._scene, self.contract, mounts) if render else None
+        self._home_arms()
+
+    @property
+    def dt_s(self) -> float:
+        """Length of one physics step."""
+        return 1.0 / PHYSICS_HZ
+
+    @property
+    def time_s(self) -> float:
+        """Simulated time since the world was made; `reset` does not turn it back."""
+        return self._steps * self.dt_s
+
+    @property
+    def time_ns(self) -> int:
+        """Simulated time in whole nanoseconds, for stamps."""
+        return self._steps * (1_000_000_000 // PHYSICS_HZ)
+
+    def reset(self, spec: SceneSpec, arms_home: bool = True) -> None:
+        """Puts the objects of a scene on the table; time goes on.
+
+        Args:
+            spec: What to put where.
+            arms_home: Whether the arms also jump to the contract's home pose, at rest.
+        """
+        self.spec = spec
+        self._props.place(spec)
+        if arms_home:
+            self._home_arms()
+
+    def scene(self) -> SceneSpec:
+        """The scene that lies on the table.
+
+        Raises:
+            SimulationError: There is none yet.
+        """
+        if self.spec is None:
+            raise SimulationError(
+                "no scene lies on the table yet",
+                where="World",
+                expected="World.reset(spec) before",
+                remedy="reset the world to a scene first",
+            )
+        return self.spec
+
+    def set_arms(self, values: FloatArray) -> None:
+        """Puts both arms at 14 joint values, at rest and commanded to stay there."""
+        targets = self._checked(values)
+        for side, arm in self._arms.items():
+            arm.teleport(targets[self.contract.arm_slice(side)])
+
+    def command(self, targets: FloatArray) -> None:
+        """Sets the targets that the joints drive to from now on.
+
+        Values beyond the contract's limits are clipped, as the arms' own controllers do.
+
+        Args:
+            targets: Shape (14,), rad and m.
+
+        Raises:
+            ValueError: Wrong shape, or a value is not finite.
+        """
+        values = self._checked(targets)
+        for side, arm in self._arms.items():
+            arm.drive(values[self.contract.arm_slice(side)])
+
+    def step(self, n: int = 1) -> None:
+        """Advances physics by `n` steps."""
+        for _ in range(n):
+            self._scene.step()
+        self._steps += n
+
+    def state(self) -> FloatArray:
+        """Measured joints, shape (14,), rad and m."""
+        return np.concatenate([self._arms[side].measured() for side in ARM_SIDES])
+
+    def images(self) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+        """One RGB picture per camera of the contract, shape (height, width, 3), uint8.
+
+        Raises:
+            SimulationError: The world was made without cameras.
+        """
+        if self._cameras is None:
+            raise Cameras.absent()
+        return self._cameras.take()
+
+    def truth(self) -> Truth:
+        """Where everything really is."""
+        return Truth(
+            time_s=self.time_s,
+            cubes=self._props.cube_poses(),
+            bowl=self._props.bowl_position(),
+            tips={side: arm.tip() for side, arm in self._arms.items()},
+            openings={side: arm.opening() for side, arm in self._arms.items()},
+        )
+
+    def _home_arms(self) -> None:
+        self.set_arms(self.contract.home)
+
+    def _checked(self, values: FloatArray) -> FloatArray:
+        array = np.asarray(values, dtype=np.float64)
+        if array.shape != (self.contract.dof,) or not np.isfinite(array).all():
+            raise ValueError(f"expected {self.contract.dof} finite joint values, got {array!r}")
+        return np.clip(array, self.contract.lower, self.contract.upper)
+
+
+class _Arm:
+    """One loaded arm: contract values on the outside, drives and fingers on the inside."""
+
+    def __init__(self, scene: sapien.Scene, contract: RobotContract, side: str, visuals: bool) -> None:
+        spec = contract.arms[side]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "arm.urdf"
+            path.write_text(arm_urdf(contract, side, visuals=visuals))
+            loader = scene.create_urdf_loader()
+            loader.fix_root_link = True
+            self._body = loader.load(str(path))
+        self._body.set_root_pose(sapien.Pose(list(spec.base_xyz_m)))
+        active = {joint.name: joint for joint in self._body.active_joints}
+        names = [*spec.names[:-1], *FINGERS]
+        self._joints = [active[name] for name in names]
+        self._order = [self._body.active_joints.index(joint) for joint in self._joints]
+        self.flange = self._body.find_link_by_name(f"link_{spec.names[-2]}")
+        for joint in self._joints[:-2]:
+            joint.set_drive_properties(*_ARM_GAINS, force_limit=_ARM_FORCE_N_M)
+        for joint in self._joints[-2:]:
+            joint.set_drive_properties(*_FINGER_GAINS, force_limit=_FINGER_FORCE_N)
+        for link in self._body.links:
+            # The real arms carry their own weight: their controllers leave no sag to speak of.
+            link.disable_gravity = True
+
+    def teleport(self, values: FloatArray) -> None:
+        qpos = np.zeros(len(self._joints))
+        qpos[self._order] = _split(values)
+        self._body.set_qpos(qpos)
+        self._body.set_qvel(np.zeros_like(qpos))
+        self.drive(values)
+
+    def drive(self, values: FloatArray) -> None:
+        for joint, target in zip(self._joints, _split(values), strict=True):
+            joint.set_drive_target(float(target))
+
+    def measured(self) -> FloatArray:
+        qpos = np.asarray(self._body.qpos, dtype=np.float64)[self._order]
+        return np.append(qpos[:-2], qpos[-2:].sum())
+
+    def opening(self) -> float:
+        return float(self.measured()[-1])
+
+    def tip(self) -> FloatArray:
+        pose = self.flange.entity_pose * sapien.Pose([0.0, 0.0, TOOL_M])
+        return np.asarray(pose.p, dtype=np.float64)
+
+
+def _split(values: FloatArray) -> FloatArray:
+    """Six joints and an opening to six joints and two fingers, each half of the opening."""
+    return np.concatenate([values[:-1], [values[-1] / 2, values[-1] / 2]])

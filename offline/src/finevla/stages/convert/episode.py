@@ -1,0 +1,238 @@
+"""One bag into the frames of one episode, or a rejection with a named reason."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finevla.bag import EncodedImage, EpisodeReader, ImageEvent, JointEvent, TextEvent
+from finevla.contract.assemble import Frame, FrameAssembler
+from finevla.contract.clock import JointTrack, to_ns
+from finevla.contract.dimensions import DimensionValue
+from finevla.contract.episode import EpisodeInfo, Role
+from finevla.contract.robot import ARM_SIDES, RobotContract
+from finevla.errors import BagError, ContractError
+
+LEADER_GAP = "leader_gap"
+
+
+class EpisodeRejectedError(BagError):
+    """An episode that cannot become part of a dataset; `reason` is a code in lower_snake_case."""
+
+    def __init__(self, reason: str, what: str, *, where: object, remedy: str, **facts: object) -> None:
+        """Adds the code to the parts of every error."""
+        super().__init__(what, where=where, remedy=remedy, **facts)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """The frames of one bag.
+
+    `state` and `action` are float32, shape (n, 14), rad and m, in contract order; `images` holds n
+    encoded images per camera; `stamps_ns` the n stamps of the pivot camera.
+    """
+
+    bag: str
+    info: EpisodeInfo
+    task: str
+    level: int
+    dimensions: tuple[DimensionValue, ...]
+    stamps_ns: tuple[int, ...]
+    state: NDArray[np.float32]
+    action: NDArray[np.float32]
+    images: Mapping[str, tuple[EncodedImage, ...]]
+    dropped: Mapping[str, int]
+    surplus: int
+
+    @property
+    def length(self) -> int:
+        """Number of frames, n."""
+        return len(self.stamps_ns)
+
+    def digest(self) -> str:
+        """SHA-256 of everything that a policy can see: texts, numbers, image bytes."""
+        sha = hashlib.sha256()
+        said = [f"{v.dimension}/{v.slot}={v.value}" for v in self.dimensions]
+        sha.update("\n".join([self.task, str(self.level), *said]).encode())
+        sha.update(self.state.tobytes() + self.action.tobytes())
+        for camera in sorted(self.images):
+            for image in self.images[camera]:
+                sha.update(f"{camera} {image.encoding} {len(image.data)}\n".encode())
+                sha.update(image.data)
+        return sha.hexdigest()
+
+
+@dataclass(slots=True)
+class _Streams:
+    """What one pass over a bag collects."""
+
+    frames: list[Frame[EncodedImage]]
+    leaders: dict[str, JointTrack]
+    said: list[TextEvent]
+    parsed: list[TextEvent]
+    dropped: Counter[str]
+    surplus: int = 0
+
+
+def read_episode(bag: Path, contract: RobotContract, max_gap_s: float) -> Episode:
+    """Reads a bag and assembles its frames exactly as the live policy node would.
+
+    Args:
+        bag: Directory of the bag.
+        contract: The contract that the dataset follows.
+        max_gap_s: Largest distance of two neighbouring frames.
+
+    Raises:
+        EpisodeRejectedError: The bag cannot be part of a dataset; the error carries the reason code.
+    """
+    try:
+        with EpisodeReader(bag, contract) as reader:
+            _check_contract(reader, contract)
+            _check_topics(reader)
+            streams = _collect(reader, contract)
+            info = reader.info
+    except EpisodeRejectedError:
+        raise
+    except (BagError, ContractError) as err:
+        reason = "wrong_joints" if isinstance(err, ContractError) else "unreadable"
+        raise EpisodeRejectedError(
+            reason,
+            err.what,
+            where=err.where or bag,
+            expected=err.expected,
+            found=err.found,
+            remedy=err.remedy,
+        ) from err
+    return _episode(bag, info, streams, contract, max_gap_s)
+
+
+def _check_contract(reader: EpisodeReader, contract: RobotContract) -> None:
+    recorded = reader.info.contract_hash
+    if recorded and recorded != contract.hash:
+        raise EpisodeRejectedError(
+            "other_contract",
+            "the bag was recorded under another robot contract",
+            where=reader.path,
+            expected=contract.hash,
+            found=recorded,
+            remedy="convert it with the contract stored in its metadata.yaml, or record again",
+        )
+
+
+def _check_topics(reader: EpisodeReader) -> None:
+    missing = reader.missing()
+    if not missing:
+        return
+    cameras = {c.compressed_topic for c in reader.contract.cameras.values()}
+    if not any(reader.counts().values()):
+        reason, what = "empty", "the bag holds no message"
+    elif cameras & set(missing):
+        reason, what = "missing_camera", "the bag lacks a camera"
+    else:
+        reason, what = "missing_joints", "the bag lacks the joints of an arm"
+    raise EpisodeRejectedError(
+        reason,
+        what,
+        where=reader.path,
+        expected="messages on every camera, feedback and leader topic of the contract",
+        found=f"no message on {', '.join(missing)}",
+        remedy="record again with these topics; a missing stream is never replaced",
+    )
+
+
+def _collect(reader: EpisodeReader, contract: RobotContract) -> _Streams:
+    assembler: FrameAssembler[EncodedImage] = FrameAssembler(contract)
+    gap_ns = to_ns(contract.sync.joint_gap_s)
+    streams = _Streams([], {side: JointTrack(gap_ns) for side in ARM_SIDES}, [], [], assembler.dropped)
+    for event in reader.events():
+        if isinstance(event, ImageEvent):
+            assembler.push_image(event.camera, event.stamp_ns, event.image)
+        elif isinstance(event, JointEvent) and event.role is Role.FEEDBACK:
+            assembler.push_joints(event.side, event.stamp_ns, event.values)
+        elif isinstance(event, JointEvent):
+            streams.leaders[event.side].push(event.stamp_ns, event.values)
+        elif isinstance(event, TextEvent):
+            (streams.said if event.role is Role.INSTRUCTION else streams.parsed).append(event)
+        while (frame := assembler.pop()) is not None:
+            streams.frames.append(frame)
+    assembler.close()
+    while (frame := assembler.pop()) is not None:
+        streams.frames.append(frame)
+    streams.surplus = assembler.surplus
+    return streams
+
+
+def _episode(
+    bag: Path, info: EpisodeInfo, streams: _Streams, contract: RobotContract, max_gap_s: float
+) -> Episode:
+    task = _task(bag, info, streams)
+    frames: list[Frame[EncodedImage]] = []
+    actions: list[NDArray[np.float64]] = []
+    for frame in streams.frames:
+        commands = {side: track.at(frame.stamp_ns) for side, track in streams.leaders.items()}
+        absent = [side for side in ARM_SIDES if commands[side] is None]
+        if absent:
+            streams.dropped[f"{LEADER_GAP}:{absent[0]}"] += 1
+            continue
+        frames.append(frame)
+        actions.append(np.concatenate([commands[side] for side in ARM_SIDES]))
+    _check_frames(bag, [frame.stamp_ns for frame in frames], streams.dropped, max_gap_s)
+    understood = next((event for event in reversed(streams.parsed) if event.text == task), None)
+    return Episode(
+        bag=bag.name,
+        info=info,
+        task=task,
+        level=understood.level if understood else 0,
+        dimensions=understood.values if understood else (),
+        stamps_ns=tuple(frame.stamp_ns for frame in frames),
+        state=np.array([frame.state for frame in frames], dtype=np.float32),
+        action=np.array(actions, dtype=np.float32),
+        images={camera: tuple(frame.images[camera] for frame in frames) for camera in contract.cameras},
+        dropped=dict(streams.dropped),
+        surplus=streams.surplus,
+    )
+
+
+def _task(bag: Path, info: EpisodeInfo, streams: _Streams) -> str:
+    """The instruction of the episode: the recorder's, else the only one that was said."""
+    if info.instruction.strip():
+        return info.instruction
+    texts = sorted({event.text for event in (*streams.said, *streams.parsed) if event.text.strip()})
+    if len(texts) == 1:
+        return texts[0]
+    raise EpisodeRejectedError(
+        "several_instructions" if texts else "no_instruction",
+        "the episode does not have exactly one instruction",
+        where=bag,
+        expected="one instruction, given when the recording starts or said once during it",
+        found=texts or "none",
+        remedy="record one instruction per episode, or give it to the recorder's start service",
+    )
+
+
+def _check_frames(bag: Path, stamps_ns: list[int], dropped: Mapping[str, int], max_gap_s: float) -> None:
+    if len(stamps_ns) < 2:
+        raise EpisodeRejectedError(
+            "no_frames",
+            "no two complete frames can be made of this bag",
+            where=bag,
+            found=f"{len(stamps_ns)} frames; dropped: {dict(dropped) or 'none'}",
+            remedy="check rates and clocks of the streams that were dropped for",
+        )
+    gap_s = float(np.diff(stamps_ns).max()) / 1e9
+    if gap_s > max_gap_s:
+        raise EpisodeRejectedError(
+            "frame_gap",
+            "frames are missing in the middle of the episode",
+            where=bag,
+            expected=f"neighbouring frames at most {max_gap_s} s apart",
+            found=f"{gap_s:.3f} s; dropped: {dict(dropped) or 'none'}",
+            remedy="record again, or allow a longer gap with --max-gap-s",
+        )

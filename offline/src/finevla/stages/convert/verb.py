@@ -1,0 +1,190 @@
+"""`finevla convert`: bags to a LeRobot dataset."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from finevla.bag.writer import RECORDING_DIR
+from finevla.contract.robot import RobotContract, load_contract
+from finevla.errors import BagError, ContractError
+from finevla.stages.convert import v21, v30
+from finevla.stages.convert.layout import Dataset
+from finevla.stages.convert.video import VideoSettings
+from finevla.stages.convert.work import Converted, Job, convert_bag
+from finevla.stages.report import Rejected, atomic_directory, progress, write_report
+
+WRITERS = {"v3.0": v30.write, "v2.1": v21.write}
+
+log = logging.getLogger("finevla.convert")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Converts bags to a LeRobot dataset. The frame rate is that of the contract."""
+
+    bags: tyro.conf.Positional[tuple[Path, ...]]
+    """Bag directories, or folders of bags (taken in the order of their names)."""
+    out: Path
+    """Folder of the dataset; must not exist."""
+    format: Literal["v3.0", "v2.1"] = "v3.0"
+    """Format of the dataset."""
+    max_gap_s: float = 0.25
+    """Episodes with a longer time between two frames are rejected."""
+    include_failures: bool = False
+    """Keep episodes that the operator labeled as failures."""
+    crf: int = 20
+    """Quality of the video (H.264): lower is better and larger."""
+    gop: int = 5
+    """Distance of key frames: small is quick to read at random, large is small on disk."""
+    workers: int = 1
+    """Processes that read and encode."""
+    json: Annotated[bool, tyro.conf.arg(name="json")] = False
+    """Print the report as JSON."""
+
+
+def find_bags(paths: tuple[Path, ...]) -> list[Path]:
+    """The bag directories named by paths or lying in them, in order, each once.
+
+    Raises:
+        BagError: A path does not exist, or no bag is there.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise BagError(
+                "there is no such bag", where=path, remedy="give bag directories or a folder of them"
+            )
+        if _is_bag(path):
+            found.append(path)
+        else:
+            found += sorted(p for p in path.iterdir() if p.name != RECORDING_DIR and _is_bag(p))
+    if not found:
+        raise BagError(
+            "there is no bag here",
+            where=", ".join(map(str, paths)),
+            expected="directories with metadata.yaml and an .mcap or .db3 file",
+            remedy="record first: finevla sim record, or finevla launch record.launch.py",
+        )
+    return list(dict.fromkeys(found))
+
+
+def _is_bag(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    return (path / "metadata.yaml").exists() or any(p.suffix in {".mcap", ".db3"} for p in path.iterdir())
+
+
+def _run(jobs: list[Job], workers: int) -> Iterator[Converted | Rejected]:
+    with progress("episodes") as bar:
+        task = bar.add_task("converting", total=len(jobs))
+        if workers <= 1:
+            for job in jobs:
+                yield convert_bag(job)
+                bar.advance(task)
+            return
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for result in pool.map(convert_bag, jobs, chunksize=1):
+                yield result
+                bar.advance(task)
+
+
+def convert(config: Config, contract: RobotContract | None = None) -> dict[str, object]:
+    """Converts and writes the dataset.
+
+    Returns:
+        The counts of the report, with the dataset's hash.
+
+    Raises:
+        BagError: No bag is there, a single bag is bad, or all bags are; nothing is written then.
+        ContractError: The frame rate is not a whole number.
+    """
+    robot = load_contract() if contract is None else contract
+    if robot.rates_hz.frame != round(robot.rates_hz.frame):
+        raise ContractError(
+            "LeRobot needs a whole number of frames per second",
+            found=robot.rates_hz.frame,
+            remedy="set rates_hz.frame in the contract to a whole number",
+        )
+    started = time.monotonic()
+    bags = find_bags(config.bags)
+    settings = VideoSettings(crf=config.crf, gop=config.gop)
+    with atomic_directory(config.out) as folder:
+        scratch = folder / "scratch"
+        jobs = [
+            Job(bag, i, scratch, robot.document, config.max_gap_s, config.include_failures, settings)
+            for i, bag in enumerate(bags)
+        ]
+        results = list(_run(jobs, config.workers))
+        episodes = [r for r in results if isinstance(r, Converted)]
+        rejected = [r for r in results if isinstance(r, Rejected)]
+        if not episodes:
+            raise _nothing_left(rejected)
+        dataset = Dataset(robot, episodes, settings)
+        WRITERS[config.format](dataset, folder)
+        _clear(scratch)
+        seconds = time.monotonic() - started
+        counts = _counts(dataset, config, len(bags), seconds)
+        write_report(folder, "convert", config, counts, seconds, rejected)
+    for item in rejected:
+        log.warning("rejected %s (%s)", item.item, item.reason)
+    return {**counts, "rejected": dict(Counter(r.reason for r in rejected)), "seconds": round(seconds, 2)}
+
+
+def _counts(dataset: Dataset, config: Config, bags: int, seconds: float) -> dict[str, object]:
+    dropped: Counter[str] = Counter()
+    for episode in dataset.episodes:
+        dropped.update(episode.dropped)
+    return {
+        "out": str(config.out),
+        "format": config.format,
+        "bags": bags,
+        "episodes": len(dataset.episodes),
+        "frames": dataset.frames,
+        "tasks": len(dataset.tasks),
+        "dropped_frames": dict(dropped),
+        "frames_per_s": round(dataset.frames / seconds, 1),
+        "dataset_hash": dataset.digest(),
+        "contract_hash": dataset.contract.hash,
+    }
+
+
+def _clear(scratch: Path) -> None:
+    for file in sorted(scratch.rglob("*"), reverse=True):
+        if file.is_dir():
+            file.rmdir()
+        else:
+            file.unlink()
+    scratch.rmdir()
+
+
+def _nothing_left(rejected: list[Rejected]) -> BagError:
+    if len(rejected) == 1:
+        return BagError(f"the bag cannot be converted ({rejected[0].reason}): {rejected[0].message}")
+    reasons = Counter(r.reason for r in rejected)
+    return BagError(
+        f"none of the {len(rejected)} bags can be converted",
+        found=", ".join(f"{count} x {reason}" for reason, count in reasons.most_common()),
+        remedy=f"the first of them: {rejected[0].message}",
+    )
+
+
+def main(config: Config) -> int:
+    """Converts and prints the report."""
+    counts = convert(config)
+    if config.json:
+        print(json.dumps(counts))
+    else:
+        for key, value in counts.items():
+            print(f"{key:16} {value}")
+    return 0

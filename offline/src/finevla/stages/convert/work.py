@@ -1,0 +1,116 @@
+"""The part of a conversion that is done per bag, in any process: read, check, encode, count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finevla.contract.dimensions import DimensionValue
+from finevla.contract.robot import RobotContract, contract_from_document
+from finevla.stages.convert.episode import Episode, EpisodeRejectedError, read_episode
+from finevla.stages.convert.stats import histogram
+from finevla.stages.convert.video import VideoSettings, encode
+from finevla.stages.report import Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One bag to convert. `scratch` receives the videos, under names that carry `number`."""
+
+    bag: Path
+    number: int
+    scratch: Path
+    document: Mapping[str, object]
+    max_gap_s: float
+    include_failures: bool
+    settings: VideoSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """One episode without its images: numbers, texts, files of video, level counts per camera."""
+
+    bag: str
+    digest: str
+    task: str
+    level: int
+    dimensions: tuple[DimensionValue, ...]
+    outcome: str
+    operator: str
+    source: str
+    start_ns: int
+    state: NDArray[np.float32]
+    action: NDArray[np.float32]
+    videos: Mapping[str, Path]
+    histograms: Mapping[str, NDArray[np.int64]]
+    dropped: Mapping[str, int]
+    surplus: int
+
+    @property
+    def length(self) -> int:
+        """Number of frames."""
+        return len(self.state)
+
+
+def convert_bag(job: Job) -> Converted | Rejected:
+    """Converts one bag; a bag that cannot be used comes back as a rejection, not as an error."""
+    contract = contract_from_document(job.document)
+    try:
+        episode = read_episode(job.bag, contract, job.max_gap_s)
+        if episode.info.outcome == "failure" and not job.include_failures:
+            raise EpisodeRejectedError(
+                "labeled_failure",
+                "the operator labeled this episode as a failure",
+                where=job.bag,
+                remedy="pass --include-failures to keep such episodes",
+            )
+        return _encoded(job, episode, contract)
+    except EpisodeRejectedError as err:
+        return Rejected(str(job.bag), err.reason, str(err))
+
+
+def _encoded(job: Job, episode: Episode, contract: RobotContract) -> Converted:
+    videos: dict[str, Path] = {}
+    histograms: dict[str, NDArray[np.int64]] = {}
+    for name, camera in contract.cameras.items():
+        videos[name] = job.scratch / name / f"{job.number:06d}.mp4"
+        images = episode.images[name]
+        try:
+            encode(
+                images,
+                videos[name],
+                (camera.width, camera.height),
+                round(contract.rates_hz.frame),
+                job.settings,
+            )
+        except ValueError as err:
+            raise EpisodeRejectedError(
+                "bad_image",
+                "an image of the bag cannot be used",
+                where=f"{job.bag}: {camera.topic}",
+                expected=f"complete images of {camera.width}x{camera.height}",
+                found=err,
+                remedy="set the camera to the contract's size, or record again",
+            ) from err
+        histograms[name] = histogram(images)
+    return Converted(
+        bag=episode.bag,
+        digest=episode.digest(),
+        task=episode.task,
+        level=episode.level,
+        dimensions=episode.dimensions,
+        outcome=episode.info.outcome,
+        operator=episode.info.operator,
+        source=episode.info.source,
+        start_ns=episode.stamps_ns[0],
+        state=episode.state,
+        action=episode.action,
+        videos=videos,
+        histograms=histograms,
+        dropped=episode.dropped,
+        surplus=episode.surplus,
+    )

@@ -1,0 +1,1 @@
+"""The demonstration: instructions issued live to the running ROS graph, judged from simulator truth."""

@@ -1,0 +1,72 @@
+"""What a demonstration is made of: checkpoint, contract, versions, machine and latencies."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+from finevla.stages.demo.rows import Row, Tally, tally
+
+PACKAGES = ("finevla", "numpy", "torch", "rclpy", "sapien", "piper_sdk")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Provenance of a run. Latencies in s: p50 and p95 over the newest inferences of the trials."""
+
+    checkpoint_id: str
+    bundle: str
+    contract_hash: str
+    seed: int
+    domain_id: int
+    started_utc: str
+    versions: dict[str, str]
+    machine: str
+    bringup_s: float
+    latency_p50_s: float
+    latency_p95_s: float
+    applied_p50_s: float
+    chunks: int
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that make up the loop; absent ones are left out."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """The machine in words: system, architecture, number of cores."""
+    return f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} cores"
+
+
+def median(values: Sequence[float]) -> float:
+    """The median, 0 where there are no values."""
+    ranked = sorted(values)
+    if not ranked:
+        return 0.0
+    middle = len(ranked) // 2
+    return ranked[middle] if len(ranked) % 2 else (ranked[middle - 1] + ranked[middle]) / 2
+
+
+def summary(rows: Sequence[Row], facts: Facts, floor: float) -> dict[str, Any]:
+    """The document `summary.json`: facts, counts and every row."""
+    counts: Tally = tally(rows)
+    return {
+        "n": counts.n,
+        "arm_compliance": counts.share(counts.arm),
+        "color_compliance": counts.share(counts.color),
+        "done": counts.share(counts.done),
+        "floor": floor,
+        "facts": asdict(facts),
+        "rows": [asdict(row) | {"complied": row.complied} for row in rows],
+    }

@@ -1,0 +1,284 @@
+"""A client of the running ROS graph: home, new scene, one sentence, verdict.
+
+Used by the demonstration and by the paired evaluation through the graph. It has no privilege that an
+operator lacks: sentences go out on the instruction topic, everything else is a plain service.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from finevla.contract import RobotContract, services
+from finevla.contract.frame import NS_PER_S
+from finevla.errors import FineVLAError, SetupError
+from finevla.stages.demo.rows import Verdict
+
+FrameSink = Callable[[str, int, bytes], None]
+
+
+class GraphError(FineVLAError):
+    """The running graph does not answer, or refuses what it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the graph ended an instruction; times in s since it was published.
+
+    `ending` is finished, rejected, superseded or timeout. `applied_s` is None where no chunk followed it.
+    """
+
+    ending: str
+    reason_code: str
+    reason: str
+    seconds: float
+    applied_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFigures:
+    """The newest figures of the policy node; latencies in s, 0 before the first inference."""
+
+    checkpoint_id: str = ""
+    chunks: int = 0
+    latency_s: float = 0.0
+    latency_p95_s: float = 0.0
+
+
+class GraphClient:
+    """Talks to one graph in its own context, with its own thread for callbacks.
+
+    Args:
+        contract: Names topics and cameras.
+        domain_id: ROS domain of the graph; None: the environment's.
+        on_frame: Called on the client's thread with camera, stamp (ns) and JPEG of every frame.
+        monotonic: Seconds of a clock that never jumps.
+
+    Raises:
+        SetupError: rclpy or the messages are missing.
+    """
+
+    def __init__(
+        self,
+        contract: RobotContract,
+        *,
+        domain_id: int | None = None,
+        on_frame: FrameSink | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._contract = contract
+        self._monotonic = monotonic
+        self._on_frame = on_frame
+        self._news = threading.Condition()
+        self._statuses: dict[str, list[tuple[float, Any]]] = {}
+        self._policy: Any = None
+        self._driver: Any = None
+        self._cameras_seen: set[str] = set()
+        self._open(domain_id)
+
+    def _open(self, domain_id: int | None) -> None:
+        try:
+            import rclpy
+            from finevla_msgs import msg, srv
+            from rclpy.context import Context
+            from rclpy.executors import SingleThreadedExecutor
+            from std_srvs.srv import SetBool, Trigger
+        except ImportError as err:
+            raise SetupError(
+                "ROS 2 or FineVLA's messages cannot be imported",
+                found=err,
+                remedy="run `make setup`, then `. scripts/env.sh` in this shell",
+            ) from err
+        self._msg = msg
+        self._context = Context()
+        rclpy.init(context=self._context, domain_id=domain_id)
+        self._node = rclpy.create_node(f"finevla_client_{uuid.uuid4().hex[:8]}", context=self._context)
+        kinds = {
+            services.DRIVER_ENABLE: SetBool,
+            services.DRIVER_HOME: Trigger,
+            services.SIM_RESET_SCENE: srv.ResetScene,
+            services.SIM_SCORE_SCENE: srv.ScoreScene,
+        }
+        self._clients = {name: self._node.create_client(kind, name) for name, kind in kinds.items()}
+        self._kinds = kinds
+        self._connect_topics()
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name="finevla_client", daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        from rclpy.executors import ExternalShutdownException
+
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    def _connect_topics(self) -> None:
+        from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+        from sensor_msgs.msg import CompressedImage
+
+        topics, node, msg = self._contract.topics, self._node, self._msg
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._say = node.create_publisher(msg.Instruction, topics.instruction, latched)
+        node.create_subscription(msg.InstructionStatus, topics.instruction_status, self._take_status, 50)
+        node.create_subscription(msg.PolicyStatus, topics.policy_status, self._take_policy, latched)
+        node.create_subscription(msg.DriverState, topics.driver_state, self._take_driver, latched)
+        for camera in self._contract.cameras.values():
+            node.create_subscription(
+                CompressedImage,
+                camera.compressed_topic,
+                lambda message, name=camera.name: self._take_frame(name, message),
+                qos_profile_sensor_data,
+            )
+
+    def _take_status(self, message: Any) -> None:
+        with self._news:
+            self._statuses.setdefault(message.id, []).append((self._monotonic(), message))
+            self._news.notify_all()
+
+    def _take_policy(self, message: Any) -> None:
+        with self._news:
+            self._policy = message
+            self._news.notify_all()
+
+    def _take_driver(self, message: Any) -> None:
+        with self._news:
+            self._driver = message
+            self._news.notify_all()
+
+    def _take_frame(self, camera: str, message: Any) -> None:
+        stamp = message.header.stamp
+        self._cameras_seen.add(camera)
+        if self._on_frame is not None:
+            self._on_frame(camera, stamp.sec * NS_PER_S + stamp.nanosec, bytes(message.data))
+
+    def awaited(self) -> dict[str, str]:
+        """What the graph still lacks before an instruction can run: node name -> what is awaited of it."""
+        with self._news:
+            driver, policy = self._driver, self._policy
+        states = self._msg.DriverState
+        lacking: dict[str, str] = {}
+        if not self._ready(services.SIM_RESET_SCENE, services.SIM_SCORE_SCENE):
+            lacking[services.SIM_NODE] = "its services"
+        elif missing := [name for name in self._contract.cameras if name not in self._cameras_seen]:
+            lacking[services.SIM_NODE] = f"pictures of {', '.join(missing)}"
+        if driver is None or not self._ready(services.DRIVER_ENABLE, services.DRIVER_HOME):
+            lacking[services.DRIVER_NODE] = "its state and services"
+        elif driver.state in (states.DISCONNECTED, states.STOPPED, states.FAULT):
+            lacking[services.DRIVER_NODE] = f"both arms ({driver.reason or 'not connected'})"
+        if policy is None:
+            lacking[services.POLICY_NODE] = "its status"
+        elif policy.state not in (self._msg.PolicyStatus.IDLE, self._msg.PolicyStatus.HOLDING):
+            lacking[services.POLICY_NODE] = f"an active bundle ({policy.reason or 'inactive'})"
+        if not self._say.get_subscription_count():
+            lacking[services.INSTRUCTION_NODE] = f"a subscription to {self._contract.topics.instruction}"
+        return lacking
+
+    def _ready(self, *names: str) -> bool:
+        return all(self._clients[name].service_is_ready() for name in names)
+
+    def policy_figures(self) -> PolicyFigures:
+        """The newest figures of the policy node."""
+        with self._news:
+            message = self._policy
+        if message is None:
+            return PolicyFigures()
+        return PolicyFigures(message.checkpoint_id, message.chunks, message.latency_s, message.latency_p95_s)
+
+    def _call(self, name: str, request: Any, timeout_s: float) -> Any:
+        done = threading.Event()
+        future = self._clients[name].call_async(request)
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(timeout_s):
+            self._clients[name].remove_pending_request(future)
+            raise GraphError(
+                "a service of the graph did not answer",
+                where=name,
+                expected=f"an answer within {timeout_s:g} s",
+                remedy="look at the log of the node that offers it",
+            )
+        response = future.result()
+        if not response.success:
+            raise GraphError(
+                "a service of the graph refused",
+                where=name,
+                found=response.message,
+                remedy="do what the message says, then try again",
+            )
+        return response
+
+    def enable(self, timeout_s: float = 20.0) -> None:
+        """Lets the motors hold torque.
+
+        Raises:
+            GraphError: The driver refuses or is silent.
+        """
+        self._call(services.DRIVER_ENABLE, self._kinds[services.DRIVER_ENABLE].Request(data=True), timeout_s)
+
+    def home(self, timeout_s: float = 60.0) -> None:
+        """Opens the grippers and sends both arms home; returns when they are there."""
+        self._call(services.DRIVER_HOME, self._kinds[services.DRIVER_HOME].Request(), timeout_s)
+
+    def reset_scene(self, task: str, seed: int, timeout_s: float = 20.0) -> None:
+        """Lays out the objects of a scene."""
+        request = self._kinds[services.SIM_RESET_SCENE].Request(task=task, seed=seed)
+        self._call(services.SIM_RESET_SCENE, request, timeout_s)
+
+    def score(self, text: str, timeout_s: float = 20.0) -> Verdict:
+        """Judges from simulator truth whether `text` was obeyed since the last reset."""
+        request = self._kinds[services.SIM_SCORE_SCENE].Request(instruction=text)
+        answer = self._call(services.SIM_SCORE_SCENE, request, timeout_s)
+        return Verdict(
+            moved_arm=answer.moved_arm,
+            lifted_color=answer.lifted_object,
+            arm_complied=answer.arm_complied,
+            color_complied=answer.color_complied,
+            done=answer.task_done,
+        )
+
+    def instruct(self, text: str, timeout_s: float) -> Ending:
+        """Publishes one sentence on the instruction topic and waits for its end."""
+        name = uuid.uuid4().hex
+        message = self._msg.Instruction(text=text, id=name)
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        begun = self._monotonic()
+        self._say.publish(message)
+        states = self._msg.InstructionStatus
+        words = {
+            states.REJECTED: "rejected",
+            states.FINISHED: "finished",
+            states.SUPERSEDED: "superseded",
+        }
+        with self._news:
+            self._news.wait_for(
+                lambda: any(s.state in words for _, s in self._statuses.get(name, ())), timeout_s
+            )
+            heard = self._statuses.pop(name, [])
+        applied = next((at - begun for at, s in heard if s.state == states.APPLIED), None)
+        for at, status in heard:
+            if status.state in words:
+                return Ending(words[status.state], status.reason_code, status.reason, at - begun, applied)
+        last = heard[-1][1].reason if heard else "no status arrived"
+        return Ending("timeout", "timeout", last, self._monotonic() - begun, applied)
+
+    def close(self) -> None:
+        """Leaves the graph."""
+        self._executor.shutdown(timeout_sec=2.0)
+        self._thread.join(2.0)
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

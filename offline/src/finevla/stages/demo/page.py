@@ -1,0 +1,160 @@
+"""The HTML report of a demonstration: one file that shows everything without a network.
+
+Pictures and the film are embedded; there is no script and no address outside the file.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from finevla.stages.demo.facts import Facts
+from finevla.stages.demo.rows import Row, pairs, tally, verdict_words
+
+STYLE = """
+:root{--ink:#1b2027;--dim:#5c6670;--paper:#fff;--card:#f5f6f8;--line:#dde1e6;--good:#14773a;--bad:#b3261e;--mark:#ffe08a}
+@media(prefers-color-scheme:dark){:root{--ink:#e8ebef;--dim:#9aa4af;--paper:#14181d;--card:#1d232a;
+--line:#323a44;--good:#6fd58d;--bad:#ff8a7a;--mark:#7a5d00}}
+*{box-sizing:border-box}body{margin:0 auto;max-width:1060px;padding:24px 16px 60px;background:var(--paper);
+color:var(--ink);font:16px/1.5 system-ui,sans-serif}
+h1{font-size:1.7rem;margin:0 0 4px}h2{font-size:1.2rem;margin:36px 0 10px}p{max-width:75ch}
+.dim{color:var(--dim)}.good{color:var(--good);font-weight:600}.bad{color:var(--bad);font-weight:600}
+video{width:100%;max-width:720px;border-radius:8px;background:#000;display:block}
+.figures{display:flex;flex-wrap:wrap;gap:12px;margin:18px 0}.figure{background:var(--card);border-radius:10px;
+padding:10px 18px;min-width:120px}.figure b{display:block;font-size:1.6rem;line-height:1.2}
+.pair{border:1px solid var(--line);border-radius:10px;margin:0 0 18px;padding:12px}
+.sides{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:16px}
+.strip{display:grid;grid-template-columns:1fr 1fr;gap:4px}
+.strip img{width:100%;border-radius:4px;display:block}
+mark{background:var(--mark);color:inherit;padding:0 3px;border-radius:3px}
+.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
+th,td{text-align:left;padding:6px 10px;border-bottom:1px solid var(--line);vertical-align:top}
+th{color:var(--dim);font-weight:600}td.n{text-align:right;font-variant-numeric:tabular-nums}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;font-size:.92rem}dt{color:var(--dim)}
+dd{margin:0;overflow-wrap:anywhere}
+"""
+
+
+def data_uri(kind: str, payload: bytes) -> str:
+    """Bytes as a `data:` address of the given media type."""
+    return f"data:{kind};base64,{base64.b64encode(payload).decode()}"
+
+
+def highlight(text: str, word: str) -> str:
+    """The sentence as HTML with every occurrence of one word marked, whole words only."""
+    return " ".join(
+        f"<mark>{escape(part)}</mark>" if part.strip(".,;:!?").lower() == word.lower() else escape(part)
+        for part in text.split()
+    )
+
+
+def _yes(value: bool) -> str:
+    return '<span class="good">yes</span>' if value else '<span class="bad">no</span>'
+
+
+def _side(row: Row, stills: Sequence[bytes]) -> str:
+    images = "".join(
+        f'<img alt="{escape(row.trial.text)}, picture {i + 1} of {len(stills)}" '
+        f'src="{data_uri("image/jpeg", s)}">'
+        for i, s in enumerate(stills)
+    )
+    tone = "good" if row.complied else "bad"
+    return (
+        f"<div><p><b>{highlight(row.trial.text, row.trial.changed)}</b></p>"
+        f'<div class="strip">{images}</div><p class="{tone}">{escape(verdict_words(row))}</p></div>'
+    )
+
+
+def _pairs(rows: Sequence[Row], stills: Mapping[int, Sequence[bytes]]) -> str:
+    blocks = []
+    for number, group in enumerate(pairs(rows), start=1):
+        first = group[0].trial
+        factor = {"arm": "arm", "color": "colour"}.get(first.factor, first.factor)
+        sides = "".join(_side(row, stills.get(row.trial.index, ())) for row in group)
+        blocks.append(
+            f'<div class="pair"><p class="dim">Pair {number}: {escape(first.task)}, scene {first.seed}; '
+            f'only the {factor} word differs</p><div class="sides">{sides}</div></div>'
+        )
+    return "".join(blocks)
+
+
+def _table(rows: Sequence[Row]) -> str:
+    head = ("#", "asked", "arm moved", "object lifted", "arm", "colour", "done", "ended", "s")
+    lines = []
+    for row in rows:
+        verdict = row.verdict
+        cells = (
+            f"<td class=n>{row.trial.index + 1}</td><td>{highlight(row.trial.text, row.trial.changed)}</td>"
+            f"<td>{escape(verdict.moved_arm or 'none')}</td><td>{escape(verdict.lifted_color or 'none')}</td>"
+            f"<td>{_yes(verdict.arm_complied)}</td><td>{_yes(verdict.color_complied)}</td>"
+            f"<td>{_yes(verdict.done)}</td><td>{escape(row.reason_code or row.ending)}</td>"
+            f"<td class=n>{row.seconds:.1f}</td>"
+        )
+        lines.append(f"<tr>{cells}</tr>")
+    header = "".join(f"<th>{name}</th>" for name in head)
+    body = "".join(lines)
+    return f'<div class="scroll"><table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _facts(facts: Facts) -> str:
+    entries = {
+        "checkpoint": facts.checkpoint_id,
+        "bundle": facts.bundle,
+        "contract hash": facts.contract_hash,
+        "seed": f"{facts.seed} (give it with --seed to see the same scenes again)",
+        "inference": f"median {facts.latency_p50_s * 1e3:.1f} ms, p95 {facts.latency_p95_s * 1e3:.1f} ms",
+        "sentence to first chunk": f"median {facts.applied_p50_s * 1e3:.0f} ms",
+        "action chunks published": str(facts.chunks),
+        "bring-up": f"{facts.bringup_s:.1f} s",
+        "machine": facts.machine,
+        "versions": ", ".join(f"{name} {version}" for name, version in facts.versions.items()),
+        "ROS domain": str(facts.domain_id),
+        "started": facts.started_utc,
+    }
+    return "<dl>" + "".join(f"<dt>{k}</dt><dd>{escape(v)}</dd>" for k, v in entries.items()) + "</dl>"
+
+
+def _figures(rows: Sequence[Row]) -> str:
+    counts = tally(rows)
+    shown = (("arm obeyed", counts.arm), ("colour obeyed", counts.color), ("task done", counts.done))
+    cards = "".join(f'<div class="figure"><b>{count} / {counts.n}</b>{name}</div>' for name, count in shown)
+    return f'<div class="figures">{cards}</div>'
+
+
+def render(
+    rows: Sequence[Row], facts: Facts, film: bytes | None, stills: Mapping[int, Sequence[bytes]]
+) -> str:
+    """The whole page.
+
+    Args:
+        rows: One per instruction, in the order in which they were issued.
+        facts: Provenance.
+        film: The MP4, or None where no camera frame arrived.
+        stills: JPEG pictures by index of the trial.
+    """
+    n = len(rows)
+    video = (
+        f'<video controls muted playsinline src="{data_uri("video/mp4", film)}"></video>'
+        if film
+        else '<p class="bad">No camera frame arrived, so there is no film.</p>'
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>FineVLA demo: {n} instructions</title><style>{STYLE}</style></head><body>"
+        "<h1>FineVLA: told how, not only what</h1>"
+        f'<p class="dim">{n} sentences were published one by one on the topic of the running ROS 2 graph. '
+        "The simulated CobotMagic acted on each; the verdicts come from simulator truth, which no acting "
+        "node can read.</p>"
+        f"{_figures(rows)}{video}"
+        "<h2>Same scene, one word changed</h2>"
+        f"{_pairs(rows, stills)}"
+        f"<h2>Every instruction</h2>{_table(rows)}"
+        "<h2>How to read this</h2>"
+        f"<p>{n} instructions are a demonstration, not a measurement: a share out of {n} is known "
+        "only to some tens of points. <code>finevla evaluate paired</code> measures compliance "
+        "with its number of trials and its 95 % interval. The arms are simulated; the driver, the CAN frames "
+        "and the whole ROS 2 graph are the ones for the robot.</p>"
+        f"<h2>Where it comes from</h2>{_facts(facts)}</body></html>\n"
+    )

@@ -1,0 +1,114 @@
+"""What was asked in one trial of the demonstration, what happened, and the counts over all trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One instruction in one scene. Two trials of a pair share the scene and differ in one word.
+
+    `factor` names what the pair varies: arm or color. `changed` is the word that differs.
+    """
+
+    index: int
+    pair: int
+    factor: str
+    task: str
+    seed: int
+    arm: str
+    color: str
+    text: str
+    changed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What simulator truth says of one trial. Empty `moved_arm` or `lifted_color`: none."""
+
+    moved_arm: str
+    lifted_color: str
+    arm_complied: bool
+    color_complied: bool
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: a trial, how the graph ended it, and the verdict.
+
+    `ending` is finished, rejected, superseded or timeout; `reason_code` is the graph's own word for it.
+    `applied_s` is the time from publishing the sentence to the first chunk that follows it, None where
+    there was none; `seconds` the time to the end. `latency_s` is the newest inference's.
+    """
+
+    trial: Trial
+    verdict: Verdict
+    ending: str
+    reason_code: str
+    reason: str
+    seconds: float
+    applied_s: float | None
+    latency_s: float
+
+    @property
+    def complied(self) -> bool:
+        """Both the arm and the colour that the sentence named."""
+        return self.verdict.arm_complied and self.verdict.color_complied
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts over `n` trials."""
+
+    n: int
+    arm: int
+    color: int
+    done: int
+
+    def share(self, count: int) -> float:
+        """A count as a share of all trials, 0 where there are none."""
+        return count / self.n if self.n else 0.0
+
+
+def tally(rows: Iterable[Row]) -> Tally:
+    """Counts compliance and success over the rows."""
+    verdicts = [row.verdict for row in rows]
+    return Tally(
+        n=len(verdicts),
+        arm=sum(v.arm_complied for v in verdicts),
+        color=sum(v.color_complied for v in verdicts),
+        done=sum(v.done for v in verdicts),
+    )
+
+
+def shortfalls(rows: Sequence[Row], floor: float) -> list[str]:
+    """Says where compliance lies below `floor` (0..1): one sentence each, empty where all is well."""
+    counts = tally(rows)
+    if not counts.n:
+        return ["no instruction was issued"]
+    return [
+        f"{name}: {count} of {counts.n} instructions obeyed, the floor is {floor:.0%}"
+        for name, count in (("arm", counts.arm), ("color", counts.color))
+        if counts.share(count) < floor
+    ]
+
+
+def pairs(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
+    """Groups the rows by pair, in order; a pair that was cut short has one member."""
+    groups: dict[int, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.trial.pair, []).append(row)
+    return [tuple(group) for group in groups.values()]
+
+
+def verdict_words(row: Row) -> str:
+    """The verdict in a few words, for a caption."""
+    if row.ending == "rejected":
+        return f"rejected: {row.reason_code}"
+    moved = f"{row.verdict.moved_arm} arm" if row.verdict.moved_arm else "no arm"
+    lifted = f"{row.verdict.lifted_color} cube" if row.verdict.lifted_color else "nothing"
+    obeyed = "complied" if row.complied else "did not comply"
+    return f"{moved} moved, {lifted} lifted: {obeyed}, {'done' if row.verdict.done else 'not done'}"

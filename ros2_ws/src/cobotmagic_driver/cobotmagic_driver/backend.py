@@ -1,0 +1,62 @@
+"""What the driver needs of an arm, whatever carries it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class ArmFeedback:
+    """The newest that an arm said about itself.
+
+    Attributes:
+        values: Measured joints, shape (7,), rad and m of gripper opening.
+        stamp_ns: When they were measured, ns since the epoch; a new sample has a new stamp.
+        enabled: All six motors hold torque.
+        arm_status: Piper status code; 0 is normal.
+        error_code: Piper error bits; 0 is none.
+        faults: Names of the fault bits that a motor has set, such as `motor 2 overcurrent`.
+    """
+
+    values: NDArray[np.float64]
+    stamp_ns: int
+    enabled: bool
+    arm_status: int = 0
+    error_code: int = 0
+    faults: tuple[str, ...] = ()
+
+
+class ArmBackend(Protocol):
+    """One arm. All methods are called from one thread at a time and return within a millisecond or two.
+
+    `connect` and `disconnect` may take seconds.
+    """
+
+    def connect(self) -> None:
+        """Opens the channel.
+
+        Raises:
+            DriverError: The channel cannot be opened.
+        """
+
+    def disconnect(self) -> None:
+        """Closes the channel; the arm keeps holding its pose."""
+
+    def read(self) -> ArmFeedback | None:
+        """The newest feedback, or None before the first."""
+
+    def request_enable(self, values: NDArray[np.float64]) -> None:
+        """Asks once for torque, holding at the measured `values`; repeat until feedback says enabled."""
+
+    def send(self, values: NDArray[np.float64]) -> None:
+        """Sends joint targets, shape (7,), rad and m."""
+
+    def stop(self) -> None:
+        """Emergency stop. The arm stays stopped until `reset`."""
+
+    def reset(self) -> None:
+        """Ends an emergency stop. The motors lose power: THE ARM FALLS. Only on an operator's word."""

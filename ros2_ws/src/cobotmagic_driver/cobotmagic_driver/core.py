@@ -1,0 +1,390 @@
+"""The driver without ROS, threads or CAN: feedback and commands in, fourteen targets per tick out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from finevla.contract.frame import NS_PER_S, ActionChunk
+from finevla.contract.robot import ARM_SIDES, RobotContract
+from numpy.typing import NDArray
+
+from cobotmagic_driver.backend import ArmFeedback
+from cobotmagic_driver.homing import HomeMotion
+from cobotmagic_driver.safety import Limiter, SafetySettings
+from cobotmagic_driver.state_machine import HOME, LEADER, POLICY, POWERED, State, StateMachine
+from cobotmagic_driver.trajectory import ChunkFollower
+
+ARM_STATUS_TEXT = {
+    1: "emergency stop",
+    2: "no solution",
+    3: "singularity",
+    4: "target over a joint limit",
+    5: "joint communication lost",
+    6: "brake not released",
+    7: "collision",
+    8: "overspeed while taught",
+    9: "joint fault",
+    14: "controller too hot",
+    15: "resistor too hot",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    """Times, speeds and tolerances of the driver; see `params.py` for what each is for."""
+
+    command_source: str = POLICY
+    blend_s: float = 0.1
+    chunk_timeout_s: float = 1.0
+    leader_timeout_s: float = 0.2
+    feedback_timeout_s: float = 0.1
+    enable_timeout_s: float = 5.0
+    home_speed_rad_s: float = 0.8
+    home_speed_m_s: float = 0.1
+    home_tolerance_rad: float = 0.05
+    home_tolerance_m: float = 0.01
+    home_settle_s: float = 2.0
+    safety: SafetySettings = field(default_factory=SafetySettings)
+
+
+@dataclass(slots=True)
+class _Arm:
+    feedback: ArmFeedback
+    received_ns: int
+
+
+@dataclass(slots=True)
+class Request:
+    """A wish of the operator that takes time: ask `done` after each tick."""
+
+    started_ns: int
+    done: bool = False
+    success: bool = False
+    message: str = ""
+
+    def finish(self, success: bool, message: str) -> None:
+        """Answers the request; the first answer counts."""
+        if not self.done:
+            self.done, self.success, self.message = True, success, message
+
+
+class DriverCore:
+    """Decides at every tick what both arms shall do. Call it from one thread at a time."""
+
+    def __init__(self, contract: RobotContract, settings: CoreSettings) -> None:
+        self._contract = contract
+        self._settings = settings
+        self.machine = StateMachine()
+        self.limiter = Limiter(contract, settings.safety)
+        self._follower = ChunkFollower(settings.blend_s, settings.chunk_timeout_s)
+        self._arms: dict[str, _Arm] = {}
+        self._leader: dict[str, tuple[NDArray[np.float64], int]] = {}
+        self._pose = contract.home.copy()
+        self._home: HomeMotion | None = None
+        self._home_request: Request | None = None
+        self._enable_request: Request | None = None
+        self._tick_ns = 0
+
+    # Feedback -----------------------------------------------------------------------------------
+
+    def on_feedback(self, side: str, feedback: ArmFeedback, now_ns: int) -> bool:
+        """Takes what a backend read; True where it is a new sample."""
+        known = self._arms.get(side)
+        fresh = known is None or known.feedback.stamp_ns != feedback.stamp_ns
+        received = now_ns if fresh or known is None else known.received_ns
+        self._arms[side] = _Arm(feedback, received)
+        if self.machine.state == State.DISCONNECTED and len(self._arms) == len(ARM_SIDES):
+            self.machine.connected()
+        return fresh
+
+    def feedback(self, side: str) -> ArmFeedback | None:
+        """The newest feedback of one arm."""
+        arm = self._arms.get(side)
+        return None if arm is None else arm.feedback
+
+    def feedback_age_s(self, side: str, now_ns: int) -> float:
+        """Seconds since the newest sample of one arm; negative: none yet."""
+        arm = self._arms.get(side)
+        return -1.0 if arm is None else (now_ns - arm.received_ns) / NS_PER_S
+
+    def measured(self) -> NDArray[np.float64]:
+        """Measured joints of both arms, shape (14,), rad and m."""
+        return np.concatenate([self._arms[side].feedback.values for side in ARM_SIDES])
+
+    def disconnect(self) -> None:
+        """The channels were closed."""
+        self._abort("the driver was shut down")
+        self._arms.clear()
+        self._leader.clear()
+        self._follower.clear()
+        self.machine.disconnected()
+
+    # Commands -----------------------------------------------------------------------------------
+
+    def on_chunk(self, chunk: ActionChunk, now_ns: int) -> str:
+        """Takes a chunk of the policy.
+
+        Returns:
+            The reason code of a refusal, which is counted, or an empty string.
+        """
+        code = self._refuse_chunk(chunk, now_ns)
+        if not code and chunk.horizon == 0:
+            if chunk.instruction_id == self.machine.instruction_id or not self.machine.instruction_id:
+                self._hold("hold_commanded", "the policy asked for a hold")
+            return ""
+        if not code:
+            was = self.machine.state, self.machine.instruction_id
+            code = self.machine.offer_chunk(chunk.instruction_id)
+            if not code:
+                self._follow(chunk, was, now_ns)
+        if code:
+            self.limiter.counts[code] += 1
+        return code
+
+    def _refuse_chunk(self, chunk: ActionChunk, now_ns: int) -> str:
+        if self._settings.command_source != POLICY:
+            return "not_the_source"
+        if chunk.horizon == 0:
+            return ""
+        code = self.limiter.refuse_chunk(chunk) or self._follower.refuse(chunk, now_ns)
+        if not code and self._is_following() and chunk.instruction_id == self.machine.instruction_id:
+            if self.limiter.is_jump(chunk.sample(now_ns), self._follower.target(now_ns)):
+                return "jump_rejected"
+        return code
+
+    def _is_following(self) -> bool:
+        return (
+            self.machine.state == State.ACTIVE
+            and self.machine.source == POLICY
+            and self._follower.newest is not None
+        )
+
+    def _follow(self, chunk: ActionChunk, was: tuple[State, str], now_ns: int) -> None:
+        if was != (State.ACTIVE, chunk.instruction_id):
+            self._follower.clear()
+            self.limiter.begin(chunk.sample(now_ns), self.measured())
+        self._follower.accept(chunk, now_ns)
+
+    def on_leader(self, side: str, values: NDArray[np.float64], now_ns: int) -> str:
+        """Takes joints of one leader arm, shape (7,), rad and m; see `on_chunk` for the answer."""
+        if self._settings.command_source != LEADER:
+            return "not_the_source"
+        known = self._leader.get(side)
+        timeout_ns = round(self._settings.leader_timeout_s * NS_PER_S)
+        if known is not None and now_ns - known[1] <= timeout_ns:
+            if np.abs(values - known[0])[:-1].max() > self._settings.safety.jump_rad:
+                self.limiter.counts["jump_rejected"] += 1
+                return "jump_rejected"
+        self._leader[side] = (values, now_ns)
+        if len(self._leader) < len(ARM_SIDES):
+            return ""
+        was = self.machine.state
+        code = self.machine.offer_leader()
+        if not code and was != State.ACTIVE:
+            self.limiter.begin(self._leader_target(), self.measured())
+        return code
+
+    def _leader_target(self) -> NDArray[np.float64]:
+        return np.concatenate([self._leader[side][0] for side in ARM_SIDES])
+
+    # The operator -------------------------------------------------------------------------------
+
+    def enable(self, now_ns: int) -> Request:
+        """Wants torque on both arms; the caller asks the backends while `enabling` is true."""
+        request = Request(now_ns)
+        refusal = self.machine.refuse_enable() or self._unfit(now_ns)
+        if refusal:
+            request.finish(False, refusal)
+            return request
+        self._abort("a new enable was asked for")
+        self._hold("enabling", "the motors are being switched on")
+        self._enable_request = request
+        return request
+
+    @property
+    def enabling(self) -> bool:
+        """True while the backends shall ask for torque."""
+        return self._enable_request is not None
+
+    def hold(self) -> None:
+        """The operator wants no motion; the motors keep holding."""
+        self._abort("a hold was asked for")
+        self._hold("disabled", "enable was set to false: the motors hold, call enable to go on")
+
+    def home(self, now_ns: int) -> Request:
+        """Wants the grippers open and both arms at the contract's home."""
+        request = Request(now_ns)
+        refusal = "an enable is under way" if self.enabling else self.machine.start_home()
+        if refusal:
+            request.finish(False, refusal)
+            return request
+        self._abort("a new home was asked for", keep_enable=True)
+        speed = np.full(self._contract.dof, self._settings.home_speed_rad_s)
+        grippers = tuple(self._contract.grippers.values())
+        speed[list(grippers)] = self._settings.home_speed_m_s
+        self._home = HomeMotion(self.limiter.command, self._contract.home, speed, grippers)
+        self._home_request = request
+        return request
+
+    def stop(self) -> str:
+        """Stops, latched; the caller tells the backends."""
+        self._abort("the driver was stopped")
+        return self.machine.stop()
+
+    def reset(self) -> str:
+        """Ends a stop; the caller tells the backends."""
+        return self.machine.reset()
+
+    # The tick -----------------------------------------------------------------------------------
+
+    def tick(self, now_ns: int, dt_s: float) -> NDArray[np.float64] | None:
+        """Advances by `dt_s`.
+
+        Returns:
+            Fourteen targets to send now, rad and m, or None where nothing may be sent.
+        """
+        self._tick_ns = now_ns
+        if self.machine.state == State.DISCONNECTED:
+            return None
+        self._watch(now_ns)
+        if self._enable_request is not None:
+            self._continue_enable(self._enable_request, now_ns)
+        if self.machine.state not in POWERED or self.enabling:
+            return None
+        command = self.limiter.step(self._target(now_ns), dt_s)
+        if command is None:
+            self._hold("non_finite", "a command was not finite and was not sent")
+            return self.limiter.step(self._pose, dt_s)
+        return command
+
+    def _target(self, now_ns: int) -> NDArray[np.float64]:
+        source = self.machine.source
+        if source == POLICY:
+            if self._follower.is_stale(now_ns):
+                self._hold("stale_chunk", "no new action chunk arrived in time")
+            else:
+                return self._follower.target(now_ns)
+        elif source == LEADER:
+            oldest = min(stamp for _values, stamp in self._leader.values())
+            if now_ns - oldest > self._settings.leader_timeout_s * NS_PER_S:
+                self._hold("stale_leader", "a leader arm has gone silent")
+            else:
+                return self._leader_target()
+        elif source == HOME:
+            return self._home_target(now_ns)
+        return self._pose
+
+    def _home_target(self, now_ns: int) -> NDArray[np.float64]:
+        if self._home is None or self._home_request is None:
+            raise RuntimeError("the source is home but there is no way home")
+        elapsed = (now_ns - self._home_request.started_ns) / NS_PER_S
+        target = self._home.target(elapsed)
+        if elapsed >= self._home.duration_s:
+            off = np.abs(self.measured() - self._contract.home)
+            arms = np.delete(off, list(self._contract.grippers.values()))
+            grippers = off[list(self._contract.grippers.values())]
+            there = (
+                arms.max() <= self._settings.home_tolerance_rad
+                and grippers.max() <= self._settings.home_tolerance_m
+            )
+            if there or elapsed >= self._home.duration_s + self._settings.home_settle_s:
+                self._end_home(there, float(arms.max()), target)
+        return target
+
+    def _end_home(self, there: bool, off_rad: float, target: NDArray[np.float64]) -> None:
+        code = "home_reached" if there else "home_missed"
+        text = "the arms are home" if there else f"an arm is still {off_rad:.3f} rad away from home"
+        self.machine.hold(code, text)
+        self._pose = target.copy()
+        self._home = None
+        if self._home_request is not None:
+            self._home_request.finish(there, text)
+            self._home_request = None
+
+    def _continue_enable(self, request: Request, now_ns: int) -> None:
+        if all(arm.feedback.enabled for arm in self._arms.values()):
+            pose = self.measured()
+            self.limiter.reset(pose)
+            self._pose = self.limiter.command
+            self._follower.clear()
+            self._leader.clear()
+            self.machine.enabled()
+            request.finish(True, "the motors of both arms hold; waiting for commands")
+            self._enable_request = None
+        elif now_ns - request.started_ns > self._settings.enable_timeout_s * NS_PER_S:
+            dark = [side for side, arm in self._arms.items() if not arm.feedback.enabled]
+            request.finish(
+                False,
+                f"the motors of the {' and '.join(dark)} arm did not report torque within "
+                f"{self._settings.enable_timeout_s:g} s: check power and the emergency stop button",
+            )
+            self._enable_request = None
+            self.machine.fault("enable_failed", request.message)
+
+    def _watch(self, now_ns: int) -> None:
+        trouble = self._trouble(now_ns)
+        if trouble is not None and self.machine.state in POWERED:
+            code, reason = trouble
+            self._abort(reason)
+            self.machine.fault(code, reason)
+
+    def _unfit(self, now_ns: int) -> str:
+        trouble = self._trouble(now_ns)
+        return "" if trouble is None or trouble[0] == "motors_off" else trouble[1]
+
+    def _trouble(self, now_ns: int) -> tuple[str, str] | None:
+        for side, arm in self._arms.items():
+            age = (now_ns - arm.received_ns) / NS_PER_S
+            state = arm.feedback
+            if age > self._settings.feedback_timeout_s:
+                return "feedback_lost", (
+                    f"the {side} arm has sent no joints for {age:.2f} s: check its cable and power, then enable"
+                )
+            if state.arm_status or state.error_code:
+                text = ARM_STATUS_TEXT.get(state.arm_status, "not normal")
+                return "arm_fault", (
+                    f"the {side} arm reports status {state.arm_status} ({text}), "
+                    f"error bits 0x{state.error_code:04X}"
+                )
+            if state.faults:
+                return "motor_fault", f"the {side} arm reports {', '.join(state.faults)}"
+            if not state.enabled and not self.enabling:
+                return "motors_off", f"the motors of the {side} arm went off"
+        return None
+
+    def _hold(self, code: str, reason: str) -> None:
+        """Holds at the measured pose; grippers keep their last command so that nothing is dropped."""
+        if self.machine.state not in POWERED:
+            return
+        moving = self.machine.state == State.ACTIVE
+        self.machine.hold(code, reason)
+        if moving:
+            pose = self.measured()
+            for index in self._contract.grippers.values():
+                pose[index] = self.limiter.command[index]
+            self._pose = pose
+        self._follower.clear()
+        if self._home_request is not None:
+            self._home_request.finish(False, reason)
+        self._home, self._home_request = None, None
+
+    def _abort(self, reason: str, keep_enable: bool = False) -> None:
+        if self._home_request is not None:
+            self._home_request.finish(False, reason)
+        self._home, self._home_request = None, None
+        if self._enable_request is not None and not keep_enable:
+            self._enable_request.finish(False, reason)
+            self._enable_request = None
+
+    # For the state message ----------------------------------------------------------------------
+
+    def chunk_age_s(self, now_ns: int) -> float:
+        """Seconds since the newest chunk arrived; negative: none is followed."""
+        return self._follower.age_s(now_ns)
+
+    @property
+    def interventions(self) -> Mapping[str, int]:
+        """How often each limit acted since the start."""
+        return dict(self.limiter.counts)

@@ -1,0 +1,238 @@
+"""The thread that runs the core at a fixed rate between backends and listeners."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+
+import numpy as np
+from finevla.contract.frame import NS_PER_S, ActionChunk
+from finevla.contract.robot import ARM_SIDES, RobotContract
+from finevla.errors import DriverError
+from numpy.typing import NDArray
+
+from cobotmagic_driver.backend import ArmBackend, ArmFeedback
+from cobotmagic_driver.core import DriverCore, Request
+from cobotmagic_driver.state_machine import State
+
+LONGEST_STEP = 3
+"""A late tick advances the command by at most so many periods."""
+ENABLE_EVERY_S = 0.05
+
+log = logging.getLogger(__name__)
+
+FeedbackListener = Callable[[str, ArmFeedback], None]
+"""Called with side and feedback for every new sample."""
+
+Answer = tuple[bool, str]
+
+
+class DriverLoop:
+    """Owns the thread, the lock and the order of things: read, decide, send, report.
+
+    Args:
+        core: The decisions.
+        backends: One per side.
+        contract: The robot.
+        clock: Nanoseconds since the epoch.
+        on_feedback: Listener for joint samples.
+        on_tick: Called after every tick with the time; for the state message.
+    """
+
+    def __init__(
+        self,
+        core: DriverCore,
+        backends: Mapping[str, ArmBackend],
+        contract: RobotContract,
+        clock: Callable[[], int],
+        on_feedback: FeedbackListener = lambda _side, _feedback: None,
+        on_tick: Callable[[int], None] = lambda _now_ns: None,
+    ) -> None:
+        self._core = core
+        self._backends = dict(backends)
+        self._contract = contract
+        self._clock = clock
+        self._on_feedback, self._on_tick = on_feedback, on_tick
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._waiting: list[tuple[Request, Future[Answer]]] = []
+        self._asked_ns = 0
+        self.failure: Exception | None = None
+
+    # Life ---------------------------------------------------------------------------------------
+
+    def connect(self, timeout_s: float) -> None:
+        """Opens both channels and waits until both arms talk.
+
+        Raises:
+            DriverError: A channel cannot be opened, or an arm stays silent.
+        """
+        for backend in self._backends.values():
+            backend.connect()
+        deadline = time.monotonic() + timeout_s
+        silent = set(self._backends)
+        while silent:
+            silent = {side for side in silent if not self._hear(side)}
+            if silent and time.monotonic() > deadline:
+                channels = {side: self._contract.arms[side].can_channel for side in sorted(silent)}
+                self.disconnect()
+                raise DriverError(
+                    "an arm does not answer",
+                    where=f"CAN channels {channels}",
+                    expected="joint feedback (0x2A5 to 0x2A7)",
+                    found=f"none within {timeout_s:g} s",
+                    remedy="check power, cable and bit rate of the arm; in simulation start the sim node first",
+                )
+            time.sleep(0.01)
+
+    def _hear(self, side: str) -> bool:
+        feedback = self._backends[side].read()
+        if feedback is None:
+            return False
+        self._core.on_feedback(side, feedback, self._clock())
+        return True
+
+    def disconnect(self) -> None:
+        """Ends the thread and closes both channels; the arms keep their pose."""
+        self.stop_thread()
+        with self._lock:
+            self._core.disconnect()
+            self._answer()
+        for backend in self._backends.values():
+            backend.disconnect()
+
+    def start_thread(self) -> None:
+        """Starts ticking at the contract's feedback rate."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, name="driver-loop", daemon=True)
+        self._thread.start()
+
+    def stop_thread(self) -> None:
+        """Ends the ticking; the arms hold at the last target that was sent."""
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._thread = None
+
+    def _run(self) -> None:
+        period = round(NS_PER_S / self._contract.rates_hz.feedback)
+        due = last = time.monotonic_ns()
+        try:
+            while not self._stop.is_set():
+                now = time.monotonic_ns()
+                self.tick(min(now - last, LONGEST_STEP * period) / NS_PER_S)
+                last = now
+                due = max(due + period, time.monotonic_ns() - period)
+                time.sleep(max(due - time.monotonic_ns(), 0) / NS_PER_S)
+        except Exception as err:
+            log.exception("the driver loop ended")
+            self.failure = err
+            with self._lock:
+                self._core.machine.fault("driver_loop_failed", f"the driver loop ended: {err}")
+                self._core.stop()
+                self._answer()
+
+    def tick(self, dt_s: float) -> None:
+        """One round; public for tests that want no thread."""
+        with self._lock:
+            now = self._clock()
+            fresh = [(side, self._read(side, now)) for side in ARM_SIDES]
+            command = self._core.tick(now, dt_s)
+            if self._core.enabling:
+                self._ask_for_torque(now)
+            elif command is not None:
+                self._send(command)
+            self._answer()
+        for side, feedback in fresh:
+            if feedback is not None:
+                self._on_feedback(side, feedback)
+        self._on_tick(now)
+
+    def _read(self, side: str, now_ns: int) -> ArmFeedback | None:
+        feedback = self._backends[side].read()
+        if feedback is None:
+            return None
+        return feedback if self._core.on_feedback(side, feedback, now_ns) else None
+
+    def _send(self, command: NDArray[np.float64]) -> None:
+        for side in ARM_SIDES:
+            self._backends[side].send(command[self._contract.arm_slice(side)])
+
+    def _ask_for_torque(self, now_ns: int) -> None:
+        if now_ns - self._asked_ns < ENABLE_EVERY_S * NS_PER_S:
+            return
+        self._asked_ns = now_ns
+        for side in ARM_SIDES:
+            feedback = self._core.feedback(side)
+            if feedback is not None and not feedback.enabled:
+                self._backends[side].request_enable(feedback.values)
+
+    def _answer(self) -> None:
+        still = []
+        for request, future in self._waiting:
+            if request.done:
+                future.set_result((request.success, request.message))
+            else:
+                still.append((request, future))
+        self._waiting = still
+
+    # Commands, from any thread ------------------------------------------------------------------
+
+    def on_chunk(self, chunk: ActionChunk) -> str:
+        """See `DriverCore.on_chunk`."""
+        with self._lock:
+            return self._core.on_chunk(chunk, self._clock())
+
+    def on_leader(self, side: str, values: NDArray[np.float64]) -> str:
+        """See `DriverCore.on_leader`."""
+        with self._lock:
+            return self._core.on_leader(side, values, self._clock())
+
+    def enable(self) -> Future[Answer]:
+        """Asks for torque; the future answers with success and a sentence."""
+        with self._lock:
+            return self._wait(self._core.enable(self._clock()))
+
+    def home(self) -> Future[Answer]:
+        """Asks for the way home; the future answers when the arms are there, or why not."""
+        with self._lock:
+            return self._wait(self._core.home(self._clock()))
+
+    def hold(self) -> None:
+        """Ends motion; the motors keep holding."""
+        with self._lock:
+            self._core.hold()
+
+    def stop(self) -> str:
+        """Stops both arms, latched; answers with the reason of a refusal or an empty string."""
+        with self._lock:
+            refusal = self._core.stop()
+            if not refusal:
+                for backend in self._backends.values():
+                    backend.stop()
+            self._answer()
+            return refusal
+
+    def reset(self) -> str:
+        """Ends a stop: the motors lose power. Answers as `stop` does."""
+        with self._lock:
+            refusal = self._core.reset()
+            if not refusal:
+                for backend in self._backends.values():
+                    backend.reset()
+            return refusal
+
+    @property
+    def state(self) -> State:
+        """The state of the driver."""
+        return self._core.machine.state
+
+    def _wait(self, request: Request) -> Future[Answer]:
+        future: Future[Answer] = Future()
+        self._waiting.append((request, future))
+        self._answer()
+        return future

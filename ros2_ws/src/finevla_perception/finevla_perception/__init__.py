@@ -1,0 +1,1 @@
+"""World to messages: camera node, instruction node and the conversion of images and joints."""

@@ -1,0 +1,1 @@
+"""Messages to action chunks: a lifecycle node around a pure loop."""

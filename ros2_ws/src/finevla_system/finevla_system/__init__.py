@@ -1,0 +1,1 @@
+"""Lifecycle manager, recorder and dashboard."""

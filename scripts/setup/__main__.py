@@ -1,0 +1,41 @@
+"""`make setup`: Debian packages, virtual environment, ROS 2 workspace; each only if something is missing."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import debian
+import environment
+import workspace
+from console import SetupFailed, say
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    """Sets everything up and returns an exit code."""
+    try:
+        if platform.machine() != "x86_64":
+            raise SetupFailed(
+                f"{platform.machine()} is not supported: the simulator's wheels exist for x86_64 only"
+            )
+        debian.ensure()
+        venv = environment.ensure(ROOT)
+        workspace.ensure(ROOT, venv)
+    except (SetupFailed, subprocess.CalledProcessError) as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted: run `make setup` again, it goes on with the next unfinished step", file=sys.stderr
+        )
+        return 130
+    say("ready: `. scripts/env.sh` enters the environment, `finevla doctor` checks it")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

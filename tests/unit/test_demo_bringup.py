@@ -1,0 +1,127 @@
+"""Starting, awaiting and ending a graph, with a small process in the place of the launch."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from finevla.errors import FineVLAError, LaunchError
+from finevla.stages.demo import bringup
+from finevla.stages.demo.verb import Config, launch_arguments, out_directory
+
+POLITE = """
+import signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+print("up", flush=True)
+time.sleep(60)
+"""
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(60)
+"""
+BROKEN = "print('[driver_node-2] no arm answers on can_left', flush=True)"
+
+
+class Client:
+    """Lacks something for a number of questions."""
+
+    def __init__(self, answers: list[dict[str, str]]) -> None:
+        self.answers = answers
+
+    def awaited(self) -> dict[str, str]:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def graph(tmp_path: Path, code: str) -> bringup.Graph:
+    made = bringup.Graph({"sim": "true"}, 71, tmp_path / "graph.log")
+    assert made._command[-3:] == ["launch", "bringup.launch.py", "sim:=true"]
+    made._command = [sys.executable, "-c", code]
+    return made
+
+
+def wait_for_output(running: bringup.Graph) -> None:
+    while "up" not in running.log_path.read_text():
+        assert running.alive
+
+
+def test_ready_graph_is_reported_and_ends_cleanly(tmp_path: Path) -> None:
+    seen: list[dict[str, str]] = []
+    with graph(tmp_path, POLITE) as running:
+        wait_for_output(running)
+        client = Client([{"finevla_policy": "a bundle"}, {}])
+        seconds = running.wait_until_ready(client, 5.0, lambda lacking, _: seen.append(dict(lacking)))
+        assert seconds < 5
+        assert running.stop() == 0
+    assert seen == [{"finevla_policy": "a bundle"}, {}]
+
+
+def test_a_graph_that_ends_names_the_node_and_its_last_lines(tmp_path: Path) -> None:
+    with graph(tmp_path, BROKEN) as running, pytest.raises(LaunchError) as caught:
+        running.wait_until_ready(Client([{"finevla_driver": "both arms"}]), 20.0, lambda *_: None)
+    text = str(caught.value)
+    assert "finevla_driver lacks both arms (the launch ended by itself)" in text
+    assert "no arm answers on can_left" in text
+    assert "finevla doctor" in text
+
+
+def test_a_graph_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
+    ticks = iter(range(100))
+    client = Client([{"finevla_sim": "pictures"}])
+    with graph(tmp_path, POLITE) as running, pytest.raises(LaunchError, match="after 3 s"):
+        running.wait_until_ready(client, 3.0, lambda *_: None, lambda: float(next(ticks)), lambda _: None)
+
+
+def test_a_graph_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = graph(tmp_path, STUBBORN).__enter__()
+    wait_for_output(running)
+    monkeypatch.setattr(running._process, "wait", _impatient(running._process.wait))
+    assert running.stop(patience_s=0.3) == -signal.SIGKILL
+    assert running.stop() == -signal.SIGKILL, "stopping twice is harmless"
+
+
+def _impatient(wait):
+    return lambda timeout=None: wait(min(timeout, 0.3))
+
+
+def test_tail_prefers_the_lines_of_the_node() -> None:
+    log = "[sim_node-1] a\n[driver_node-2] b\n[finevla_driver]: c\n\n[sim_node-1] d\n"
+    assert bringup.tail(log, "finevla_driver") == "[driver_node-2] b\n[finevla_driver]: c"
+    assert bringup.tail(log, "finevla_policy", 1) == "[sim_node-1] d"
+    assert bringup.tail("", "x") == "(the log is empty)"
+
+
+def test_an_occupied_domain_is_passed_over_or_refused() -> None:
+    domain = bringup.choose_domain(None, range(60, 70))
+    port = bringup.DOMAIN_PORT_BASE + bringup.DOMAIN_PORT_STEP * domain + bringup.UNICAST_OFFSET
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("", port))
+        assert bringup.choose_domain(None, range(domain, 75)) > domain
+        with pytest.raises(LaunchError, match=f"domain {domain} is in use"):
+            bringup.choose_domain(domain)
+        with pytest.raises(LaunchError, match="no ROS domain is free"):
+            bringup.choose_domain(None, [domain])
+    assert bringup.choose_domain(domain) == domain
+
+
+def test_launch_arguments(tmp_path: Path) -> None:
+    short = launch_arguments(Config(), tmp_path)
+    assert (short["sim"], short["bundle"]) == ("true", str(tmp_path))
+    assert "dashboard" not in short
+    assert launch_arguments(Config(stay=True, dashboard_port=9), tmp_path)["dashboard_port"] == "9"
+
+
+def test_an_occupied_output_directory_is_refused(tmp_path: Path) -> None:
+    fresh = tmp_path / "new" / "out"
+    assert out_directory(fresh, None) == fresh
+    (fresh / "x").write_text("mine")
+    with pytest.raises(FineVLAError, match="not empty"):
+        out_directory(fresh, None)
+    with pytest.raises(FineVLAError, match="cannot be made"):
+        out_directory(fresh / "x", None)
