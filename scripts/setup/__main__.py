@@ -10,7 +10,7 @@ from pathlib import Path
 import debian
 import environment
 import workspace
-from console import SetupFailed, say
+from console import SetupError, say
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,19 +19,15 @@ def main() -> int:
     """Sets everything up and returns an exit code."""
     try:
         if platform.machine() != "x86_64":
-            raise SetupFailed(
-                f"{platform.machine()} is not supported: the simulator's wheels exist for x86_64 only"
-            )
+            raise SetupError(f"{platform.machine()} is not supported: SAPIEN's wheels are for x86_64")
         debian.ensure()
         venv = environment.ensure(ROOT)
         workspace.ensure(ROOT, venv)
-    except (SetupFailed, subprocess.CalledProcessError) as err:
+    except (SetupError, subprocess.CalledProcessError) as err:
         print(f"error: {err}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "\ninterrupted: run `make setup` again, it goes on with the next unfinished step", file=sys.stderr
-        )
+        print("\ninterrupted: `make setup` goes on with the first unfinished step", file=sys.stderr)
         return 130
     say("ready: `. scripts/env.sh` enters the environment, `finevla doctor` checks it")
     return 0

@@ -12,7 +12,7 @@ _START = time.monotonic()
 HEARTBEAT_S = 10.0
 
 
-class SetupFailed(Exception):
+class SetupError(Exception):
     """The set-up cannot go on; the text says what is wrong and what to do."""
 
 
@@ -44,7 +44,7 @@ def run(
         cwd: Its folder.
 
     Raises:
-        SetupFailed: The command failed; the text holds the end of its output.
+        SetupError: The command failed; the text holds the end of its output.
     """
     process = subprocess.Popen(
         command,
@@ -76,6 +76,4 @@ def run(
     done.set()
     if process.wait():
         output = "\n".join(f"    {line}" for line in tail)
-        raise SetupFailed(
-            f"'{' '.join(command[:6])} ...' ended with exit code {process.returncode}\n{output}"
-        )
+        raise SetupError(f"'{' '.join(command[:6])} ...' ended with exit code {process.returncode}\n{output}")

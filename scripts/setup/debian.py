@@ -18,7 +18,7 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
-from console import SetupFailed, run, say
+from console import SetupError, run, say
 
 MESA = "mesa-vulkan-drivers"
 MESA_MAJOR = 25
@@ -125,7 +125,7 @@ def backports_source(entries: list[Mapping[str, str]] | list[dict[str, str]], re
     """The backports suite of the archive that serves `release`, as deb822 text.
 
     Raises:
-        SetupFailed: No configured source serves the release.
+        SetupError: No configured source serves the release.
     """
     for entry in entries:
         if release in entry.get("suites", "").split() and "main" in entry.get("components", "").split():
@@ -137,7 +137,7 @@ def backports_source(entries: list[Mapping[str, str]] | list[dict[str, str]], re
                 "Components: main",
             ]
             return "\n".join([*rows, *kept]) + "\n"
-    raise SetupFailed(
+    raise SetupError(
         f"apt has no source for {release!r}, so its backports suite cannot be derived\n"
         f"  remedy: install {MESA} {MESA_MAJOR} or newer by hand, then run this again"
     )
@@ -167,9 +167,7 @@ def add_backports() -> str:
     if not any(suite in entry.get("suites", "").split() for entry in configured()):
         text = backports_source(configured(), codename())
         say(f"    adding {suite} from the archive that apt already uses: {BACKPORTS}")
-        BACKPORTS.write_text(
-            "# Written by FineVLA's `make setup`: Mesa >= 25. Delete it whenever you like.\n" + text
-        )
+        BACKPORTS.write_text("# Written by FineVLA's `make setup` for Mesa >= 25.\n" + text)
     apt("update")
     return suite
 
@@ -184,9 +182,7 @@ def suite_with_mesa() -> str:
         added = add_backports()
         good = [suite for version, suite in offered() if major(version) >= MESA_MAJOR]
         if not good:
-            raise SetupFailed(
-                f"{added} offers no {MESA} >= {MESA_MAJOR}\n  remedy: install one by hand, then run this again"
-            )
+            raise SetupError(f"{added} offers no {MESA} >= {MESA_MAJOR}\n  remedy: install one by hand")
     backports = [suite for suite in good if suite.endswith("-backports")]
     return backports[0] if len(backports) == len(good) else ""
 
@@ -208,7 +204,7 @@ def ensure() -> None:
     """Installs what is missing, or says exactly what a person with root rights has to run.
 
     Raises:
-        SetupFailed: Something is missing and cannot be installed from here.
+        SetupError: Something is missing and cannot be installed from here.
     """
     missing = missing_packages()
     if not missing:
@@ -219,25 +215,26 @@ def ensure() -> None:
         say(f"Debian packages: FINEVLA_SKIP_PACKAGES=1, going on without\n{listed}")
         return
     if shutil.which("apt-get") is None:
-        raise SetupFailed(
+        raise SetupError(
             f"system packages are missing and this is not a Debian or Ubuntu system\n{listed}\n"
             "  remedy: install their counterparts, then run again with FINEVLA_SKIP_PACKAGES=1"
         )
     if os.geteuid() != 0:
-        raise SetupFailed(
+        raise SetupError(
             f"Debian packages are missing and only root can install them\n{listed}\n"
-            f"  remedy: sudo {sys.executable} {Path(__file__).resolve()}\n          then run `make setup` again"
+            f"  remedy: sudo {sys.executable} {Path(__file__).resolve()}\n"
+            "          then run `make setup` again"
         )
     say(f"Debian packages: installing\n{listed}")
     install(missing)
     still = missing_packages()
     if still:
-        raise SetupFailed(f"still missing after the installation: {', '.join(still)}")
+        raise SetupError(f"still missing after the installation: {', '.join(still)}")
     say("Debian packages: done")
 
 
 if __name__ == "__main__":
     try:
         ensure()
-    except SetupFailed as err:
+    except SetupError as err:
         sys.exit(f"error: {err}")

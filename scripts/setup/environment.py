@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from console import SetupFailed, run, say, size
+from console import SetupError, run, say, size
 
 FILES = ("base", "bags", "sim", "robot", "ros", "dev", "learn")
 NEEDED_BYTES = 9e9
@@ -88,14 +88,14 @@ def ensure(root: Path) -> Path:
         link.unlink(missing_ok=True)
         link.symlink_to(venv)
     elif link.resolve() != venv:
-        raise SetupFailed(f"{link} is not ours\n  remedy: move it away, then run `make setup` again")
+        raise SetupError(f"{link} is not ours\n  remedy: move it away, then run `make setup` again")
     return venv
 
 
 def _create(root: Path, venv: Path) -> None:
     free = shutil.disk_usage(venv.parent).free
     if free < NEEDED_BYTES:
-        raise SetupFailed(
+        raise SetupError(
             f"{size(free)} are free in {venv.parent}, {size(NEEDED_BYTES)} are needed\n"
             "  remedy: make room, or set FINEVLA_CACHE to a folder on a larger disk"
         )
@@ -145,7 +145,7 @@ def _install(venv: Path, name: str, lines: list[str]) -> None:
 
 
 def _check(venv: Path) -> None:
-    """Refuses an environment in which a package lacks what it needs, apart from what is left out on purpose."""
+    """Refuses an environment in which a package lacks what it needs and what is not left out on purpose."""
     report = subprocess.run(
         [venv / "bin" / "python", "-m", "pip", "check"], capture_output=True, text=True
     ).stdout
@@ -158,4 +158,4 @@ def _check(venv: Path) -> None:
         if not excused and line.strip() and "No broken requirements" not in line:
             wrong.append(f"    {line}")
     if wrong:
-        raise SetupFailed("the pins do not fit together:\n" + "\n".join(wrong))
+        raise SetupError("the pins do not fit together:\n" + "\n".join(wrong))

@@ -17,7 +17,8 @@ def chunk(rows: int) -> ActionChunk:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "value"), [(4.0, 0.0), (5.0, 0.0), (5.05, 0.5), (5.1, 1.0), (5.275, 2.75), (5.3, 3.0), (9.0, 3.0)]
+    ("seconds", "value"),
+    [(4.0, 0.0), (5.0, 0.0), (5.05, 0.5), (5.1, 1.0), (5.275, 2.75), (5.3, 3.0), (9.0, 3.0)],
 )
 def test_sample_is_linear_between_targets_and_clamped_outside(seconds: float, value: float) -> None:
     sampled = chunk(4).sample(round(seconds * NS_PER_S))

@@ -11,7 +11,8 @@ import pytest
 
 from finevla.errors import FineVLAError, LaunchError
 from finevla.stages.demo import bringup
-from finevla.stages.demo.verb import Config, launch_arguments, out_directory
+from finevla.stages.demo.session import terminable, wanted_domain
+from finevla.stages.demo.verb import out_directory
 
 POLITE = """
 import signal, sys, time
@@ -110,11 +111,18 @@ def test_an_occupied_domain_is_passed_over_or_refused() -> None:
     assert bringup.choose_domain(domain) == domain
 
 
-def test_launch_arguments(tmp_path: Path) -> None:
-    short = launch_arguments(Config(), tmp_path)
-    assert (short["sim"], short["bundle"]) == ("true", str(tmp_path))
-    assert "dashboard" not in short
-    assert launch_arguments(Config(stay=True, dashboard_port=9), tmp_path)["dashboard_port"] == "9"
+def test_the_flag_beats_the_environment() -> None:
+    assert wanted_domain(5, {"ROS_DOMAIN_ID": "9"}) == 5
+    assert wanted_domain(None, {"ROS_DOMAIN_ID": "9"}) == 9
+    assert wanted_domain(None, {"ROS_DOMAIN_ID": "0"}) is None
+    assert wanted_domain(None, {}) is None
+
+
+def test_sigterm_ends_a_session_like_ctrl_c() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), terminable():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_an_occupied_output_directory_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from finevla.errors import FineVLAError
 from finevla.sim.scene import sample_scene
 from finevla.stages.demo.plan import FACTORS, SHOWN_COLORS, TASKS, changed_word, plan
+from finevla.stages.evaluate.paired_verb import EVALUATION_SEEDS
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -27,6 +28,7 @@ def test_pairs_share_the_scene_and_differ_in_one_word(seed: int) -> None:
         if a.factor == "color":
             assert {a.color, b.color} == SHOWN_COLORS
     assert len({t.seed for t in trials}) == 4
+    assert max(t.seed for t in trials) < EVALUATION_SEEDS, "no scene that a recording may hold"
 
 
 def test_the_seed_decides() -> None:

@@ -16,7 +16,7 @@ from finevla.contract.frame import NS_PER_S
 from finevla.stages.demo import film, page, table
 from finevla.stages.demo.facts import Facts, median, summary
 from finevla.stages.demo.film import Reel
-from finevla.stages.demo.rows import Row, Trial, Verdict, pairs, shortfalls, tally, verdict_words
+from finevla.stages.demo.rows import Row, Trial, Verdict, held, pairs, shortfalls, tally, verdict_words
 from finevla.stages.demo.run import Camera, write_products
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
@@ -54,6 +54,14 @@ def test_counts_and_floor() -> None:
     assert [text.split(":")[0] for text in shortfalls(rows, 0.75)] == ["arm", "color"]
     assert shortfalls([], 0.0) == ["no instruction was issued"]
     assert [len(group) for group in pairs(rows)] == [2, 1]
+
+
+def test_instructions_that_the_graph_held_are_explained() -> None:
+    rows = [row(0, "left", "red"), row(1, "left", "red", reason_code="joints_stale")]
+    assert held(rows[:1]) == []
+    assert held(rows * 2) == [
+        "joints_stale: 2 instructions were held; this machine may be too busy for real time"
+    ]
 
 
 def test_verdict_in_words() -> None:

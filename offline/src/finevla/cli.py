@@ -19,19 +19,19 @@ from finevla.errors import FineVLAError
 VERBS: Mapping[tuple[str, ...], tuple[str, str]] = {
     ("doctor",): (
         "finevla.stages.doctor.verb",
-        "say what of the installation works, and how to repair the rest",
+        "say what of the installation works and how to repair the rest",
     ),
     ("demo",): (
         "finevla.stages.demo.verb",
-        "run instructions live on the simulated robot and report what it did",
+        "give the simulated robot instructions and report what it did",
     ),
     ("launch",): (
         "finevla.launcher.verb",
-        "run a ROS 2 launch file, with or without ROS's own launch packages",
+        "run a ROS 2 launch file, with ROS's launch packages or without",
     ),
     ("sim", "record"): (
         "finevla.stages.record.verb",
-        "record demonstrations in the simulator as rosbag2 bags",
+        "record simulated demonstrations as rosbag2 bags",
     ),
     ("convert",): ("finevla.stages.convert.verb", "convert bags to a LeRobot dataset"),
     ("inspect",): ("finevla.stages.inspect.verb", "show what a bag, a dataset or a bundle holds"),
@@ -40,6 +40,10 @@ VERBS: Mapping[tuple[str, ...], tuple[str, str]] = {
     ("evaluate", "paired"): (
         "finevla.stages.evaluate.paired_verb",
         "measure whether a policy obeys: pairs of instructions that differ in one word",
+    ),
+    ("evaluate", "graph"): (
+        "finevla.stages.evaluate.graph_verb",
+        "the same through the running ROS 2 graph: cameras, policy, driver and CAN",
     ),
 }
 """Words of a verb -> (module, what it does). The order is the order of `finevla --help`."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finevla.bag.types import message_class
-from finevla.contract.dimensions import DimensionValue
 from finevla.contract.frame import NS_PER_S
+from finevla.contract.instruction import Level, Parsed
 from finevla.contract.robot import ArmSpec, CameraSpec
 
+LEVELS = (None, Level.RAW, Level.FINE)
+"""Levels of an instruction by their number in `ParsedInstruction`."""
+
 MARKS = ("unknown", "start", "stop", "discard", "label")
+"""Kinds of marks by their number in `EpisodeMark`."""
 
 
 def _header(stamp_ns: int, frame_id: str = "") -> Any:
@@ -47,23 +50,16 @@ def instruction(stamp_ns: int, text: str, instruction_id: str) -> Any:
     )
 
 
-def parsed_instruction(
-    stamp_ns: int,
-    text: str,
-    instruction_id: str,
-    level: int,
-    values: Sequence[DimensionValue],
-    unknown_words: Sequence[str],
-) -> Any:
-    """`finevla_msgs/ParsedInstruction`; `level` as in the message (1 raw, 2 fine)."""
+def parsed_instruction(stamp_ns: int, parsed: Parsed, instruction_id: str) -> Any:
+    """`finevla_msgs/ParsedInstruction`."""
     value_class = message_class("finevla_msgs/msg/DimensionValue")
     return message_class("finevla_msgs/msg/ParsedInstruction")(
         header=_header(stamp_ns),
         id=instruction_id,
-        text=text,
-        level=level,
-        values=[value_class(dimension=v.dimension.value, slot=v.slot, value=v.value) for v in values],
-        unknown_words=list(unknown_words),
+        text=parsed.text,
+        level=LEVELS.index(parsed.level),
+        values=[value_class(dimension=v.dimension.value, slot=v.slot, value=v.value) for v in parsed.values],
+        unknown_words=list(parsed.unknown_words),
     )
 
 

@@ -16,6 +16,7 @@ from rosbags.interfaces import Connection
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from finevla.bag.messages import LEVELS
 from finevla.bag.types import typestore
 from finevla.contract.dimensions import Dimension, DimensionValue
 from finevla.contract.episode import (
@@ -28,6 +29,7 @@ from finevla.contract.episode import (
     recorded_topics,
 )
 from finevla.contract.frame import NS_PER_S
+from finevla.contract.instruction import Level
 from finevla.contract.joints import reorder
 from finevla.contract.robot import RobotContract, load_contract
 from finevla.errors import BagError
@@ -80,7 +82,7 @@ class TextEvent:
     text: str
     instruction_id: str
     values: tuple[DimensionValue, ...] = ()
-    level: int = 0
+    level: Level | None = None
 
 
 Event = ImageEvent | JointEvent | TextEvent
@@ -205,10 +207,9 @@ class EpisodeReader:
             values = reorder(message.name, message.position, expected, f"{self.path}: {topic.topic}")
             return JointEvent(topic.role, topic.source, stamp_ns, values)
         if topic.role is Role.PARSED:
-            values_said = tuple(
-                DimensionValue(Dimension(v.dimension), v.slot, v.value) for v in message.values
-            )
-            return TextEvent(topic.role, stamp_ns, message.text, message.id, values_said, message.level)
+            said = tuple(DimensionValue(Dimension(v.dimension), v.slot, v.value) for v in message.values)
+            level = LEVELS[message.level]
+            return TextEvent(topic.role, stamp_ns, message.text, message.id, said, level)
         return TextEvent(topic.role, stamp_ns, message.text, message.id)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -66,7 +65,6 @@ class EpisodeWriter:
                 "the bag cannot be created", where=self._partial, found=err, remedy="check the folder"
             ) from err
         self._connections: dict[str, tuple[Connection, RecordedTopic]] = {}
-        self._encoders: dict[str, Callable[[Any], bytes | memoryview]] = {}
         for topic in recorded_topics(self.contract):
             connection = self._writer.add_connection(topic.topic, topic.type, typestore=typestore())
             self._connections[topic.topic] = (connection, topic)
@@ -94,6 +92,10 @@ class EpisodeWriter:
             BagError: The topic is not one of the contract.
         """
         self.write_raw(topic, stamp_ns, typestore().serialize_cdr(message, message.__msgtype__))
+
+    def attach(self, name: str, text: str) -> None:
+        """Puts a text file beside the messages, for what is no topic; it appears with the bag."""
+        (self._partial / name).write_text(text)
 
     def close(self, info: EpisodeInfo | None = None) -> Path:
         """Finishes the bag, stores the facts (`info` if given, with outcome) and moves it in place.

@@ -22,54 +22,35 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from finevla.contract.bundle_content import BundleContent, content_problems
 from finevla.contract.images import WorkspaceCrop
 from finevla.contract.robot import RobotContract, difference, document_hash
-from finevla.contract.transforms import Transform, transform_from_json
+from finevla.contract.transforms import transform_from_json
 from finevla.errors import BundleError, ContractError
+
+__all__ = ["Bundle", "BundleContent", "read_bundle", "shipped_bundle", "write_bundle"]
 
 FORMAT_VERSION = 1
 DOCUMENT_FILE = "bundle.json"
 WEIGHTS_FILE = "weights.safetensors"
-PROVENANCE_KEYS = ("dataset_hash", "commands", "seeds", "git_commit")
-"""What every bundle must tell about its making."""
-
 _EXPORT_AGAIN = "export the bundle again with `finevla export`"
-_KEYS = frozenset({
-    "format_version", "signature", "files", "contract", "contract_hash", "joint_names", "model", "images",
-    "dt_s", "horizon", "vocabulary", "state", "action", "provenance",
-})  # fmt: skip
-_LIMIT_SLACK = 0.05
-"""Share of a joint's range by which a mean may lie outside its limits (sensor offsets)."""
-
-
-@dataclass(frozen=True)
-class BundleContent:
-    """What a bundle says about its policy, weights apart.
-
-    Args:
-        model: Configuration of backbone and head, as `finevla.policy.config` writes it.
-        images: Camera name to image transform, in the order in which the policy sees them.
-        dt_s: Seconds between two targets of a chunk.
-        horizon: Targets in a chunk.
-        vocabulary: Words that the policy knows, in the order of their embeddings.
-        state: Measured joints to policy numbers.
-        action: Commanded joints to policy numbers; its inverse makes targets.
-        provenance: Where the policy comes from; at least `PROVENANCE_KEYS`.
-    """
-
-    model: Mapping[str, Any]
-    images: Mapping[str, WorkspaceCrop]
-    dt_s: float
-    horizon: int
-    vocabulary: tuple[str, ...]
-    state: Transform
-    action: Transform
-    provenance: Mapping[str, Any]
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """Names of the cameras that the policy needs."""
-        return tuple(self.images)
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "format_version": int,
+    "signature": str,
+    "files": dict,
+    "contract": dict,
+    "contract_hash": str,
+    "joint_names": list,
+    "model": dict,
+    "images": dict,
+    "dt_s": (int, float),
+    "horizon": int,
+    "vocabulary": list,
+    "state": dict,
+    "action": dict,
+    "provenance": dict,
+}
+"""Fields of the document and what each must be."""
 
 
 @dataclass(frozen=True)
@@ -157,10 +138,14 @@ def read_bundle(path: Path, contract: RobotContract) -> Bundle:
     path = Path(path).resolve()
     document = _document(path)
     _check_version(document, path)
-    missing = sorted(_KEYS - set(document))
-    if missing:
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(document.get(name), kind)]
+    if wrong:
         raise BundleError(
-            "a bundle lacks parts", where=path, expected=sorted(_KEYS), found=missing, remedy=_EXPORT_AGAIN
+            "a bundle lacks parts",
+            where=path,
+            expected=list(_KINDS),
+            found=f"no {wrong}",
+            remedy=_EXPORT_AGAIN,
         )
     blob = _verified_weights(document, path)
     _check_robot(document, contract, path)
@@ -179,7 +164,8 @@ def read_bundle(path: Path, contract: RobotContract) -> Bundle:
         raise BundleError(
             "a bundle has an unusable part", where=path, found=err, remedy=_EXPORT_AGAIN
         ) from err
-    _check_content(content, contract, path)
+    for problem, expected, found in content_problems(content, contract):
+        raise BundleError(problem, where=path, expected=expected, found=found, remedy=_EXPORT_AGAIN)
     return Bundle(path, content, str(document["signature"]), _weights(blob, path))
 
 
@@ -230,7 +216,7 @@ def _verified_weights(document: Mapping[str, Any], path: Path) -> bytes:
             remedy=_EXPORT_AGAIN,
         )
     listed = document["files"]
-    if not isinstance(listed, Mapping) or set(listed) != {WEIGHTS_FILE}:
+    if set(listed) != {WEIGHTS_FILE}:
         raise BundleError(
             "the bundle lists other files than expected",
             where=path,
@@ -257,7 +243,7 @@ def _verified_weights(document: Mapping[str, Any], path: Path) -> bytes:
 
 
 def _check_robot(document: Mapping[str, Any], contract: RobotContract, path: Path) -> None:
-    if list(document["joint_names"]) != list(contract.joint_names):
+    if document["joint_names"] != list(contract.joint_names):
         raise BundleError(
             "the bundle has other joints or another joint order than the robot",
             where=path,
@@ -274,49 +260,6 @@ def _check_robot(document: Mapping[str, Any], contract: RobotContract, path: Pat
             found="\n    ".join([str(document["contract_hash"]), "robot != bundle:", *lines]),
             remedy="use a bundle that was trained for this robot, or train again with this contract",
         )
-
-
-def _check_content(content: BundleContent, contract: RobotContract, path: Path) -> None:
-    for problem, expected, found in (
-        *_shape_problems(content, contract),
-        *_statistics_problems("state", content.state, contract),
-        *_statistics_problems("action", content.action, contract),
-    ):
-        raise BundleError(problem, where=path, expected=expected, found=found, remedy=_EXPORT_AGAIN)
-
-
-def _shape_problems(content: BundleContent, contract: RobotContract) -> list[tuple[str, object, object]]:
-    """Contradictions between the parts and the robot, as (what, expected, found)."""
-    problems: list[tuple[str, object, object]] = []
-    known = {name: (spec.width, spec.height) for name, spec in contract.cameras.items()}
-    used = {name: image.source for name, image in content.images.items()}
-    if not used or any(known.get(name) != size for name, size in used.items()):
-        problems.append(("the bundle uses cameras that the robot does not have", known, used))
-    if content.horizon < 1 or abs(content.dt_s - contract.frame_period_s) > 1e-9:
-        expected = f"dt_s {contract.frame_period_s}, horizon >= 1"
-        problems.append(("the chunks have impossible timing", expected, (content.dt_s, content.horizon)))
-    words = content.vocabulary
-    if not words or len(set(words)) != len(words) or not all(isinstance(w, str) and w for w in words):
-        problems.append(("the vocabulary is empty or has repeated words", "distinct words", words))
-    lacking = [key for key in PROVENANCE_KEYS if key not in content.provenance]
-    if lacking:
-        problems.append(("the bundle does not tell where it comes from", PROVENANCE_KEYS, f"no {lacking}"))
-    return problems
-
-
-def _statistics_problems(
-    part: str, transform: Transform, contract: RobotContract
-) -> list[tuple[str, object, object]]:
-    """Statistics of other joints, or with means that this robot cannot reach (degrees, say)."""
-    if transform.names != contract.joint_names:
-        return [(f"the {part} statistics have other joints", contract.joint_names, transform.names)]
-    mean = transform.invert(np.zeros(contract.dof))
-    slack = _LIMIT_SLACK * (contract.upper - contract.lower)
-    outside = (mean < contract.lower - slack) | (mean > contract.upper + slack)
-    if outside.any():
-        means = {n: float(m) for n, m, bad in zip(contract.joint_names, mean, outside, strict=True) if bad}
-        return [(f"the {part} statistics lie outside the joint limits", "rad and m within limits", means)]
-    return []
 
 
 def _weights(blob: bytes, path: Path) -> dict[str, NDArray[Any]]:

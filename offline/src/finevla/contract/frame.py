@@ -61,7 +61,8 @@ class ActionChunk:
         position = min(max(position, 0.0), float(self.horizon - 1))
         k = min(int(position), max(self.horizon - 2, 0))
         if self.horizon == 1:
-            return self.targets[0].copy()
+            only: NDArray[np.float64] = self.targets[0].copy()
+            return only
         weight = position - k
         mixed: NDArray[np.float64] = (1.0 - weight) * self.targets[k] + weight * self.targets[k + 1]
         return mixed

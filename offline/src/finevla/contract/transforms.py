@@ -64,9 +64,9 @@ class JointStatistics:
         problem = self._problem()
         if problem:
             raise ContractError(
-                f"joint statistics are unusable: {problem}",
-                expected=f"{len(self.names)} finite values per field",
-                found={name: value for name, value in asdict(self).items() if name != "names"},
+                "joint statistics are unusable",
+                expected=f"{len(self.names)} finite values per field, of joints that moved",
+                found=problem,
                 remedy=STATISTICS_REMEDY,
             )
 

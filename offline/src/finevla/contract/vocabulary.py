@@ -230,7 +230,8 @@ PHRASES: Mapping[tuple[str, ...], tuple[Kind, str]] = {
         Kind.NEGATION,
         {
             "not": "not, no, never, without, avoid, except, neither, nor, dont, don't, doesn't, doesnt, "
-            "cannot, can't, instead of, rather than, other than, but not, shouldn't, mustn't, must not, do not",
+            "cannot, can't, instead of, rather than, other than, but not, shouldn't, mustn't, must not, "
+            "do not",
         },
     ),
     **_table(

@@ -8,13 +8,11 @@ from typing import Any
 from finevla.launcher.arguments import DeclaredArgument, check_arguments, describe
 
 
-def _declared(description: Any, context: Any) -> list[DeclaredArgument]:
-    from launch.utilities import perform_substitutions
-
+def _declared(description: Any) -> list[DeclaredArgument]:
     found = []
     for argument in description.get_launch_arguments():
         default = argument.default_value
-        text = None if default is None else perform_substitutions(context, default)
+        text = None if default is None else " + ".join(part.describe() for part in default)
         found.append(DeclaredArgument(argument.name, argument.description, text))
     return found
 
@@ -36,7 +34,7 @@ def run(path: Path, given: dict[str, str], show_args: bool) -> int:
     from launch.launch_description_sources import PythonLaunchDescriptionSource
 
     source = PythonLaunchDescriptionSource(str(path))
-    declared = _declared(source.get_launch_description(LaunchContext()), LaunchContext())
+    declared = _declared(source.get_launch_description(LaunchContext()))
     if show_args:
         print(describe(declared))
         return 0

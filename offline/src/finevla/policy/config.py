@@ -6,6 +6,7 @@ One registry per kind of part: a new backbone or head adds its dataclass here an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -75,7 +76,7 @@ class PolicyConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The tree as plain JSON values, each part with its `type`."""
-        tree = asdict(self)
+        tree: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # tuples become lists
         tree["backbone"] = {"type": _kind(BACKBONES, self.backbone), **tree["backbone"]}
         tree["head"] = {"type": _kind(HEADS, self.head), **tree["head"]}
         return tree

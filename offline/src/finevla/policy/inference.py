@@ -21,6 +21,10 @@ from finevla.policy.config import PolicyConfig
 from finevla.policy.model import restore_network
 from finevla.policy.text import Vocabulary
 
+_CLIP_SHARE = 0.01
+"""Share of a joint's range beyond its limit from which a clip is counted: a fully open gripper is
+the limit itself, and predicting it is noise around it."""
+
 
 def pictures_to_tensor(pictures: NDArray[np.uint8]) -> torch.Tensor:
     """Pictures (..., H, W, 3) uint8 to (..., 3, H, W) float32 in [-1, 1]."""
@@ -91,7 +95,8 @@ class Policy:
     def infer(self, observation: Observation, text: str, instruction_id: str) -> ActionChunk:
         """Predicts the chunk that starts at the stamp of the observation.
 
-        Targets are clipped to the limits of the contract; `clipped` counts the values changed.
+        Targets are clipped to the limits of the contract; `clipped` counts the values that were
+        well beyond.
 
         Raises:
             InstructionError: As `check_instruction`.
@@ -111,7 +116,8 @@ class Policy:
                 remedy="do not use this bundle; train again and look at the loss curve",
             )
         bounded = np.clip(targets, self.contract.lower, self.contract.upper)
-        self.clipped += int((bounded != targets).sum())
+        beyond = np.abs(bounded - targets) > _CLIP_SHARE * (self.contract.upper - self.contract.lower)
+        self.clipped += int(beyond.sum())
         return ActionChunk(
             t0_ns=observation.stamp_ns,
             dt_s=self.dt_s,

@@ -16,13 +16,15 @@ from finevla.errors import SimulationError
 from finevla.sim.kinematics import reach, tool_pose
 from finevla.sim.language import Goal
 from finevla.sim.scene import CUBE_EDGE_M
-from finevla.sim.tasks import HOLD_M, OPEN_M, View, Waypoint, task_named
+from finevla.sim.tasks import HOLD_M, View, Waypoint, task_named
 from finevla.sim.truth import FloatArray, Truth
 
 SPEED_RAD_S = 1.3
 ACCELERATION_RAD_S2 = 4.0
 GRIPPER_M_S = 0.20
 
+_DIAGONAL_M = 1.45 * CUBE_EDGE_M
+"""A cube keeps a closing gripper open by this much at most."""
 _GRASPED_M = 1.15 * CUBE_EDGE_M
 """Opening that a kinematic look-ahead expects around a cube."""
 
@@ -77,7 +79,7 @@ class Expert:
         """
         leader = Leader.at_rest(np.clip(state, self.contract.lower, self.contract.upper))
         near = float(np.linalg.norm(self._cube(truth) - truth.tips[self.goal.arm])) < HOLD_M
-        if near and truth.openings[self.goal.arm] < OPEN_M - 0.008:
+        if near and truth.openings[self.goal.arm] < _DIAGONAL_M:
             leader.command[self.contract.grippers[self.goal.arm]] = 0.0
         return leader
 

@@ -38,7 +38,7 @@ class Disturbance:
         self._strength = strength
         self._rng = rng
         self._left = 0
-        self._push = np.zeros(len(_STD_RAD))
+        self._push: FloatArray = np.zeros(len(_STD_RAD))
 
     def start(self, home: FloatArray) -> FloatArray:
         """A start pose near home, shape (14,); grippers stay as they are."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import sapien
 from numpy.typing import NDArray
 
-from finevla.contract import RobotContract
+from finevla.contract import ARM_SIDES, RobotContract
 from finevla.errors import SimulationError
 from finevla.sim.scene import BOWL_HEIGHT_M, BOWL_RADIUS_M, COLORS, CUBE_EDGE_M, SceneSpec
 from finevla.sim.truth import FloatArray
@@ -126,7 +126,7 @@ class Cameras:
         self._scene = scene
         self._cameras: dict[str, sapien.render.RenderCameraComponent] = {}
         for name, spec in contract.cameras.items():
-            side = next((side for side in wrists if f"_{side}_" in name), None)
+            side = _wrist_side(name)
             fovy = OVERHEAD_FOVY_RAD if side is None else _WRIST_FOVY_RAD
             pose = _overhead_pose() if side is None else _wrist_pose()
             mount = _anchor(scene) if side is None else wrists[side]
@@ -134,14 +134,15 @@ class Cameras:
                 name, mount, pose, spec.width, spec.height, fovy, 0.01, 10.0
             )
 
-    def take(self) -> dict[str, Image]:
-        """Renders all cameras."""
+    def take(self, names: Collection[str]) -> dict[str, Image]:
+        """Renders the cameras of these names."""
         self._scene.update_render()
         images: dict[str, Image] = {}
-        for name, camera in self._cameras.items():
+        for name in names:
+            camera = self._cameras[name]
             camera.take_picture()
-            color = camera.get_picture("Color")[..., :3]
-            images[name] = np.ascontiguousarray((np.clip(color, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
+            color = np.clip(camera.get_picture("Color"), 0.0, 1.0)
+            images[name] = np.ascontiguousarray((color * 255.0 + 0.5).astype(np.uint8)[..., :3])
         return images
 
     @staticmethod
@@ -153,6 +154,17 @@ class Cameras:
             expected="World(render=True)",
             remedy="make the world with cameras, which needs a Vulkan device (`finevla doctor`)",
         )
+
+
+def camera_fovy(contract: RobotContract) -> dict[str, float]:
+    """Vertical field of view of each camera of the contract, rad."""
+    return {
+        name: OVERHEAD_FOVY_RAD if _wrist_side(name) is None else _WRIST_FOVY_RAD for name in contract.cameras
+    }
+
+
+def _wrist_side(camera: str) -> str | None:
+    return next((side for side in ARM_SIDES if f"_{side}_" in camera), None)
 
 
 def _cube(scene: sapien.Scene, color: str, render: bool) -> sapien.Entity:
@@ -181,7 +193,9 @@ def _bowl(scene: sapien.Scene, render: bool) -> sapien.Entity:
     if render:
         # The table is the real floor; this disc only shows it. Cylinders lie along x: turned up.
         up = sapien.Pose([0.0, 0.0, _BOWL_FLOOR_M / 2], [float(np.sqrt(0.5)), 0.0, float(np.sqrt(0.5)), 0.0])
-        builder.add_cylinder_visual(up, BOWL_RADIUS_M, _BOWL_FLOOR_M / 2, material=_paint(_BOWL_RGB))
+        builder.add_cylinder_visual(
+            up, BOWL_RADIUS_M + _BOWL_WALL_M / 2, _BOWL_FLOOR_M / 2, material=_paint(_BOWL_RGB)
+        )
     return builder.build_kinematic(name="bowl")
 
 

@@ -7,13 +7,14 @@ c(t), c(t + dt), ... describes exactly what the followers were told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finevla.contract import ActionChunk, Observation
+from finevla.contract.frame import NS_PER_S
 from finevla.contract.settle import SettleDetector
 from finevla.sim.expert import Expert, Leader
 from finevla.sim.language import Goal, render
@@ -95,13 +96,13 @@ class _Tape:
     feedback: list[FloatArray] = field(default_factory=list)
     leader: list[FloatArray] = field(default_factory=list)
 
-    def frame(self, world: World, leader: Leader, images: bool) -> Truth:
+    def frame(self, world: World, leader: Leader, cameras: Collection[str]) -> Truth:
         truth = world.truth()
         self.stamps_ns.append(world.time_ns)
         self.states.append(world.state())
         self.actions.append(leader.command)
         self.truths.append(truth)
-        for name, image in (world.images() if images else {}).items():
+        for name, image in (world.images(cameras) if cameras else {}).items():
             self.images.setdefault(name, []).append(image)
         return truth
 
@@ -124,7 +125,7 @@ def demonstrate(
     *,
     spec: SceneSpec | None = None,
     template: int | None = None,
-    images: bool = True,
+    cameras: Collection[str] | None = None,
     samples: bool = False,
     max_frames: int = MAX_FRAMES,
 ) -> Demonstration:
@@ -139,7 +140,7 @@ def demonstrate(
         noise: Strength of the disturbance of the followers; 0 is none, 1 the usual (`Disturbance`).
         spec: The scene; drawn from the goal's task and the seed when None.
         template: Which sentence; drawn when None.
-        images: Whether to take a picture with every camera at every frame.
+        cameras: Which cameras take a picture at every frame; all when None, `()` for none.
         samples: Whether to keep joints and commands at every physics step.
         max_frames: Where to give up.
 
@@ -154,9 +155,10 @@ def demonstrate(
     world.reset(spec)
     leader = Leader.at_rest(disturbance.start(world.contract.home))
     world.set_arms(leader.command)
+    taking = tuple(world.contract.cameras) if cameras is None else tuple(cameras)
     rest = 0
     while len(tape.states) < max_frames:
-        truth = tape.frame(world, leader, images)
+        truth = tape.frame(world, leader, taking)
         rest = rest + 1 if expert.at_goal(leader, truth) else 0
         if rest >= HOLD_FRAMES:
             break
@@ -185,6 +187,7 @@ def run_chunks(
     *,
     replan_frames: int = REPLAN_FRAMES,
     max_frames: int = MAX_FRAMES,
+    cameras: Collection[str] = (),
     on_frame: Callable[[Observation], None] | None = None,
 ) -> Rollout:
     """Runs a policy in the scene that the world holds, until it settles or time is up.
@@ -197,6 +200,7 @@ def run_chunks(
         goal: What the score compares with.
         replan_frames: Frames from one inference to the next.
         max_frames: Where to give up.
+        cameras: What the policy sees; pictures are taken only when it is asked.
         on_frame: Called with each observation that is taken (pictures included).
 
     Raises:
@@ -208,7 +212,7 @@ def run_chunks(
     monitor.observe(world.truth())
     frames, settled = 0, False
     while frames < max_frames and not settled:
-        observation = Observation(world.time_ns, world.state(), world.images() if world.render else {})
+        observation = Observation(world.time_ns, world.state(), world.images(cameras) if cameras else {})
         if on_frame is not None:
             on_frame(observation)
         chunk = infer(observation)
@@ -224,15 +228,22 @@ def run_chunks(
 
 
 def expert_infer(world: World, goal: Goal) -> Infer:
-    """The expert in the shape of a policy: it looks at the truth instead of the pictures."""
-    expert = Expert(goal, world.contract)
+    """The expert in the shape of a policy: it looks at the truth instead of the pictures.
+
+    Its leader arms go on from where the last chunk has led them.
+    """
+    expert, period = Expert(goal, world.contract), world.contract.frame_period_s
+    chunks: list[ActionChunk] = []
 
     def infer(observation: Observation) -> ActionChunk:
-        truth = world.truth()
+        truth, now = world.truth(), observation.stamp_ns
         leader = expert.leader_from(observation.state, truth)
-        period = world.contract.frame_period_s
+        if chunks:
+            command, before = chunks[-1].sample(now), chunks[-1].sample(now - round(period * NS_PER_S))
+            leader = Leader(command, (command - before) / period)
         targets = expert.plan(leader, truth, world.contract.horizon, period)
-        return ActionChunk(observation.stamp_ns, period, targets, observation.stamp_ns, "", "expert")
+        chunks[:] = [ActionChunk(now, period, targets, now, "", "expert")]
+        return chunks[0]
 
     return infer
 

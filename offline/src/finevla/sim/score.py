@@ -2,12 +2,12 @@
 
 The rules, in full:
 
-* **moved arm** - the arm whose finger pads came nearest to the center of any cube, whether or not
-  anything was lifted, provided that those pads moved by 5 cm or more since the first observation.
-  None where neither arm did. (Judging by lifts alone would call an idle policy obedient.)
+* **acting arm** - an arm whose finger pads moved by 5 cm or more since the first observation and came
+  within 8 cm of the center of a cube, whether or not anything was lifted. (Judging by lifts alone
+  would call an idle policy obedient; judging by motion alone, one that waves its arms.)
+* **moved arm** - the acting arm that came nearest to a cube. None where no arm acted.
 * **lifted color** - the first cube whose center rose by 3 cm or more. None where none did.
-* **arm complied** - the moved arm is the one asked for, and the other arm brought its pads within
-  3 cm of no cube.
+* **arm complied** - the arm asked for acted, and the other one did not.
 * **color complied** - the lifted cube is the one asked for and no other cube was lifted. Where no
   cube was lifted: the only cube that any pads came within 3 cm of is the one asked for.
 * **done** - the task's own test holds now (`Task.done`).
@@ -27,6 +27,7 @@ from finevla.sim.tasks import HOLD_M, LIFTED_M, task_named
 from finevla.sim.truth import Truth
 
 MOVED_M = 0.05
+NEAR_M = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +80,20 @@ class EpisodeMonitor:
         """
         if self._last is None:
             raise ValueError("observe at least one instant before scoring")
-        moved = self._moved_arm()
-        other_touched = any(
-            distance < HOLD_M for (side, _), distance in self._nearest.items() if side != goal.arm
-        )
+        acting = self._acting()
         return Score(
-            moved_arm=moved,
+            moved_arm=acting[0] if acting else None,
             lifted_color=self._lifted[0] if self._lifted else None,
-            arm_complied=moved == goal.arm and not other_touched,
+            arm_complied=acting == [goal.arm],
             color_complied=(self._lifted or self._touched()) == [goal.color],
             done=task_named(goal.task).done(self._last, goal),
         )
 
-    def _moved_arm(self) -> str | None:
-        reached = {
-            side: min(self._nearest[side, color] for color in self.spec.colors)
-            for side in ARM_SIDES
-            if self._moved[side] >= MOVED_M
-        }
-        return min(reached, key=lambda side: reached[side]) if reached else None
+    def _acting(self) -> list[str]:
+        """Arms that acted, the one that came nearest to a cube first."""
+        reached = {side: min(self._nearest[side, color] for color in self.spec.colors) for side in ARM_SIDES}
+        acting = [side for side in ARM_SIDES if self._moved[side] >= MOVED_M and reached[side] < NEAR_M]
+        return sorted(acting, key=lambda side: reached[side])
 
     def _touched(self) -> list[str]:
         near = {color for (_, color), distance in self._nearest.items() if distance < HOLD_M}

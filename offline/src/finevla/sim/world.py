@@ -1,16 +1,19 @@
 """The simulated robot and table in SAPIEN: commands and time in, joints, images and truth out.
 
-One `World` lives as long as its process: the renderer compiles its shaders once, and scenes are
-changed by moving actors. A process that has rendered must not fork (use spawn).
+The renderer compiles its shaders for seconds when a process makes its first scene, and again if no
+scene is left alive: keep one `World` for the life of the process, and reset it. A process that has
+rendered must not fork (use spawn).
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import sapien
+from numpy.typing import NDArray
 
 from finevla.contract import ARM_SIDES, RobotContract, load_contract
 from finevla.errors import SimulationError
@@ -48,19 +51,24 @@ class World:
         if render:
             require_renderer()
             sapien.render.set_camera_shader_dir("minimal")
+        self._steps = 0
+        self._build()
+
+    def _build(self) -> None:
+        """Makes everything anew. The old scene dies only now, so that the renderer stays warm."""
         systems: list[sapien.System] = [sapien.physx.PhysxCpuSystem()]
-        if render:
+        if self.render:
             systems.append(sapien.render.RenderSystem())
         sapien.physx.set_default_material(_FRICTION, _FRICTION, 0.0)
-        self._scene = sapien.Scene(systems)
-        self._scene.set_timestep(self.dt_s)
-        self._steps = 0
-        build_room(self._scene, render)
-        self._arms = {side: _Arm(self._scene, self.contract, side, render) for side in ARM_SIDES}
-        self._props = Props(self._scene, render)
+        scene = sapien.Scene(systems)
+        scene.set_timestep(self.dt_s)
+        build_room(scene, self.render)
+        self._arms = {side: _Arm(scene, self.contract, side, self.render) for side in ARM_SIDES}
+        self._props = Props(scene, self.render)
         mounts = {side: arm.flange.entity for side, arm in self._arms.items()}
-        self._cameras = Cameras(self._scene, self.contract, mounts) if render else None
-        self._home_arms()
+        self._cameras = Cameras(scene, self.contract, mounts) if self.render else None
+        self._scene = scene
+        self.set_arms(self.contract.home)
 
     @property
     def dt_s(self) -> float:
@@ -80,14 +88,18 @@ class World:
     def reset(self, spec: SceneSpec, arms_home: bool = True) -> None:
         """Puts the objects of a scene on the table; time goes on.
 
+        With the arms at home nothing of the past is left, not even in the physics engine's caches:
+        what follows depends on the scene and the commands alone.
+
         Args:
             spec: What to put where.
-            arms_home: Whether the arms also jump to the contract's home pose, at rest.
+            arms_home: Whether the arms also jump to the contract's home pose, at rest. If not, they
+                stay as they are.
         """
+        if arms_home:
+            self._build()
         self.spec = spec
         self._props.place(spec)
-        if arms_home:
-            self._home_arms()
 
     def scene(self) -> SceneSpec:
         """The scene that lies on the table.
@@ -135,15 +147,18 @@ class World:
         """Measured joints, shape (14,), rad and m."""
         return np.concatenate([self._arms[side].measured() for side in ARM_SIDES])
 
-    def images(self) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
-        """One RGB picture per camera of the contract, shape (height, width, 3), uint8.
+    def images(self, cameras: Collection[str] | None = None) -> dict[str, NDArray[np.uint8]]:
+        """RGB pictures, shape (height, width, 3), uint8, by camera name of the contract.
+
+        Args:
+            cameras: Which cameras to render; all when None. Time grows with their number.
 
         Raises:
             SimulationError: The world was made without cameras.
         """
         if self._cameras is None:
             raise Cameras.absent()
-        return self._cameras.take()
+        return self._cameras.take(self.contract.cameras if cameras is None else cameras)
 
     def truth(self) -> Truth:
         """Where everything really is."""
@@ -154,9 +169,6 @@ class World:
             tips={side: arm.tip() for side, arm in self._arms.items()},
             openings={side: arm.opening() for side, arm in self._arms.items()},
         )
-
-    def _home_arms(self) -> None:
-        self.set_arms(self.contract.home)
 
     def _checked(self, values: FloatArray) -> FloatArray:
         array = np.asarray(values, dtype=np.float64)

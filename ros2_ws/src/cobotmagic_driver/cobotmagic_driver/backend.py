@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class ArmFeedback:
-    """The newest that an arm said about itself.
+    """One sample of what an arm said about itself.
 
     Attributes:
         values: Measured joints, shape (7,), rad and m of gripper opening.
-        stamp_ns: When they were measured, ns since the epoch; a new sample has a new stamp.
+        stamp_ns: When they were measured, ns since the epoch.
         enabled: All six motors hold torque.
         arm_status: Piper status code; 0 is normal.
         error_code: Piper error bits; 0 is none.
@@ -46,8 +47,8 @@ class ArmBackend(Protocol):
     def disconnect(self) -> None:
         """Closes the channel; the arm keeps holding its pose."""
 
-    def read(self) -> ArmFeedback | None:
-        """The newest feedback, or None before the first."""
+    def poll(self) -> Sequence[ArmFeedback]:
+        """All samples since the last call, oldest first; none where nothing came."""
 
     def request_enable(self, values: NDArray[np.float64]) -> None:
         """Asks once for torque, holding at the measured `values`; repeat until feedback says enabled."""

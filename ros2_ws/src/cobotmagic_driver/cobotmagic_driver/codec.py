@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
 from finevla.contract.robot import ArmSpec
 from finevla.contract.units import (
     M_PER_COUNT,
@@ -19,7 +21,6 @@ from finevla.contract.units import (
     m_from_counts,
     rad_from_counts,
 )
-from numpy.typing import NDArray
 
 _ROUNDING = 1e-6
 """Counts by which a bound may miss an integer and still be taken as that integer."""

@@ -2,72 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
-from finevla.contract.frame import NS_PER_S, ActionChunk
-from finevla.contract.robot import ARM_SIDES, RobotContract
 from numpy.typing import NDArray
 
 from cobotmagic_driver.backend import ArmFeedback
+from cobotmagic_driver.core_types import CoreSettings, Request
 from cobotmagic_driver.homing import HomeMotion
-from cobotmagic_driver.safety import Limiter, SafetySettings
+from cobotmagic_driver.safety import Limiter
 from cobotmagic_driver.state_machine import HOME, LEADER, POLICY, POWERED, State, StateMachine
-from cobotmagic_driver.trajectory import ChunkFollower
-
-ARM_STATUS_TEXT = {
-    1: "emergency stop",
-    2: "no solution",
-    3: "singularity",
-    4: "target over a joint limit",
-    5: "joint communication lost",
-    6: "brake not released",
-    7: "collision",
-    8: "overspeed while taught",
-    9: "joint fault",
-    14: "controller too hot",
-    15: "resistor too hot",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class CoreSettings:
-    """Times, speeds and tolerances of the driver; see `params.py` for what each is for."""
-
-    command_source: str = POLICY
-    blend_s: float = 0.1
-    chunk_timeout_s: float = 1.0
-    leader_timeout_s: float = 0.2
-    feedback_timeout_s: float = 0.1
-    enable_timeout_s: float = 5.0
-    home_speed_rad_s: float = 0.8
-    home_speed_m_s: float = 0.1
-    home_tolerance_rad: float = 0.05
-    home_tolerance_m: float = 0.01
-    home_settle_s: float = 2.0
-    safety: SafetySettings = field(default_factory=SafetySettings)
-
-
-@dataclass(slots=True)
-class _Arm:
-    feedback: ArmFeedback
-    received_ns: int
-
-
-@dataclass(slots=True)
-class Request:
-    """A wish of the operator that takes time: ask `done` after each tick."""
-
-    started_ns: int
-    done: bool = False
-    success: bool = False
-    message: str = ""
-
-    def finish(self, success: bool, message: str) -> None:
-        """Answers the request; the first answer counts."""
-        if not self.done:
-            self.done, self.success, self.message = True, success, message
+from cobotmagic_driver.trajectory import ChunkFollower, LeaderFollower
+from cobotmagic_driver.watch import KnownArm, Trouble, find_trouble
+from finevla.contract.frame import NS_PER_S, ActionChunk
+from finevla.contract.robot import ARM_SIDES, RobotContract
 
 
 class DriverCore:
@@ -79,25 +28,21 @@ class DriverCore:
         self.machine = StateMachine()
         self.limiter = Limiter(contract, settings.safety)
         self._follower = ChunkFollower(settings.blend_s, settings.chunk_timeout_s)
-        self._arms: dict[str, _Arm] = {}
-        self._leader: dict[str, tuple[NDArray[np.float64], int]] = {}
+        self._arms: dict[str, KnownArm] = {}
+        self._leader: dict[str, LeaderFollower] = {}
         self._pose = contract.home.copy()
         self._home: HomeMotion | None = None
         self._home_request: Request | None = None
+        self._keep_grippers = False
         self._enable_request: Request | None = None
-        self._tick_ns = 0
 
     # Feedback -----------------------------------------------------------------------------------
 
-    def on_feedback(self, side: str, feedback: ArmFeedback, now_ns: int) -> bool:
-        """Takes what a backend read; True where it is a new sample."""
-        known = self._arms.get(side)
-        fresh = known is None or known.feedback.stamp_ns != feedback.stamp_ns
-        received = now_ns if fresh or known is None else known.received_ns
-        self._arms[side] = _Arm(feedback, received)
+    def on_feedback(self, side: str, feedback: ArmFeedback, now_ns: int) -> None:
+        """Takes the newest sample of one arm."""
+        self._arms[side] = KnownArm(feedback, now_ns)
         if self.machine.state == State.DISCONNECTED and len(self._arms) == len(ARM_SIDES):
             self.machine.connected()
-        return fresh
 
     def feedback(self, side: str) -> ArmFeedback | None:
         """The newest feedback of one arm."""
@@ -112,6 +57,13 @@ class DriverCore:
     def measured(self) -> NDArray[np.float64]:
         """Measured joints of both arms, shape (14,), rad and m."""
         return np.concatenate([self._arms[side].feedback.values for side in ARM_SIDES])
+
+    def _measured_with_grip(self) -> NDArray[np.float64]:
+        """Measured arms, but grippers as they were commanded last, so that they keep their grip."""
+        pose = self.measured()
+        for index in self._contract.grippers.values():
+            pose[index] = self.limiter.command[index]
+        return pose
 
     def disconnect(self) -> None:
         """The channels were closed."""
@@ -131,7 +83,7 @@ class DriverCore:
         """
         code = self._refuse_chunk(chunk, now_ns)
         if not code and chunk.horizon == 0:
-            if chunk.instruction_id == self.machine.instruction_id or not self.machine.instruction_id:
+            if self.machine.source != HOME:
                 self._hold("hold_commanded", "the policy asked for a hold")
             return ""
         if not code:
@@ -149,10 +101,10 @@ class DriverCore:
         if chunk.horizon == 0:
             return ""
         code = self.limiter.refuse_chunk(chunk) or self._follower.refuse(chunk, now_ns)
-        if not code and self._is_following() and chunk.instruction_id == self.machine.instruction_id:
-            if self.limiter.is_jump(chunk.sample(now_ns), self._follower.target(now_ns)):
-                return "jump_rejected"
-        return code
+        if code or not self._is_following() or chunk.instruction_id != self.machine.instruction_id:
+            return code
+        jump = self.limiter.is_jump(chunk.sample(now_ns), self._follower.target(now_ns))
+        return "jump_rejected" if jump else ""
 
     def _is_following(self) -> bool:
         return (
@@ -171,23 +123,29 @@ class DriverCore:
         """Takes joints of one leader arm, shape (7,), rad and m; see `on_chunk` for the answer."""
         if self._settings.command_source != LEADER:
             return "not_the_source"
-        known = self._leader.get(side)
+        leader = self._leader.setdefault(side, LeaderFollower())
         timeout_ns = round(self._settings.leader_timeout_s * NS_PER_S)
-        if known is not None and now_ns - known[1] <= timeout_ns:
-            if np.abs(values - known[0])[:-1].max() > self._settings.safety.jump_rad:
+        if leader.newest is not None and leader.age_ns(now_ns) <= timeout_ns:
+            leap = float(np.abs(values - leader.newest)[:-1].max())
+            if leap > self._settings.safety.jump_rad:
                 self.limiter.counts["jump_rejected"] += 1
                 return "jump_rejected"
-        self._leader[side] = (values, now_ns)
-        if len(self._leader) < len(ARM_SIDES):
+        leader.push(values, now_ns)
+        if self._leader_age_ns(now_ns) > timeout_ns:
             return ""
         was = self.machine.state
         code = self.machine.offer_leader()
         if not code and was != State.ACTIVE:
-            self.limiter.begin(self._leader_target(), self.measured())
+            self.limiter.begin(self._leader_target(now_ns), self.measured())
         return code
 
-    def _leader_target(self) -> NDArray[np.float64]:
-        return np.concatenate([self._leader[side][0] for side in ARM_SIDES])
+    def _leader_age_ns(self, now_ns: int) -> float:
+        if len(self._leader) < len(ARM_SIDES):
+            return math.inf
+        return max(leader.age_ns(now_ns) for leader in self._leader.values())
+
+    def _leader_target(self, now_ns: int) -> NDArray[np.float64]:
+        return np.concatenate([self._leader[side].target(now_ns) for side in ARM_SIDES])
 
     # The operator -------------------------------------------------------------------------------
 
@@ -199,6 +157,8 @@ class DriverCore:
             request.finish(False, refusal)
             return request
         self._abort("a new enable was asked for")
+        # What a gripper holds must not fall because the operator enables again.
+        self._keep_grippers = self.machine.state in POWERED
         self._hold("enabling", "the motors are being switched on")
         self._enable_request = request
         return request
@@ -224,6 +184,7 @@ class DriverCore:
         speed = np.full(self._contract.dof, self._settings.home_speed_rad_s)
         grippers = tuple(self._contract.grippers.values())
         speed[list(grippers)] = self._settings.home_speed_m_s
+        self.limiter.begin(self.limiter.command, self.limiter.command)
         self._home = HomeMotion(self.limiter.command, self._contract.home, speed, grippers)
         self._home_request = request
         return request
@@ -245,7 +206,6 @@ class DriverCore:
         Returns:
             Fourteen targets to send now, rad and m, or None where nothing may be sent.
         """
-        self._tick_ns = now_ns
         if self.machine.state == State.DISCONNECTED:
             return None
         self._watch(now_ns)
@@ -267,11 +227,10 @@ class DriverCore:
             else:
                 return self._follower.target(now_ns)
         elif source == LEADER:
-            oldest = min(stamp for _values, stamp in self._leader.values())
-            if now_ns - oldest > self._settings.leader_timeout_s * NS_PER_S:
+            if self._leader_age_ns(now_ns) > self._settings.leader_timeout_s * NS_PER_S:
                 self._hold("stale_leader", "a leader arm has gone silent")
             else:
-                return self._leader_target()
+                return self._leader_target(now_ns)
         elif source == HOME:
             return self._home_target(now_ns)
         return self._pose
@@ -290,22 +249,21 @@ class DriverCore:
                 and grippers.max() <= self._settings.home_tolerance_m
             )
             if there or elapsed >= self._home.duration_s + self._settings.home_settle_s:
-                self._end_home(there, float(arms.max()), target)
+                return self._end_home(self._home_request, there, f"{arms.max():.3f} rad")
         return target
 
-    def _end_home(self, there: bool, off_rad: float, target: NDArray[np.float64]) -> None:
-        code = "home_reached" if there else "home_missed"
-        text = "the arms are home" if there else f"an arm is still {off_rad:.3f} rad away from home"
-        self.machine.hold(code, text)
-        self._pose = target.copy()
-        self._home = None
-        if self._home_request is not None:
-            self._home_request.finish(there, text)
-            self._home_request = None
+    def _end_home(self, request: Request, there: bool, off: str) -> NDArray[np.float64]:
+        if there:
+            request.finish(True, "the arms are home")
+            self._hold("home_reached", request.message)
+            self._pose = self._contract.home.copy()
+        else:
+            self._hold("home_missed", f"an arm is still {off} away from home: look for what blocks it")
+        return self._pose
 
     def _continue_enable(self, request: Request, now_ns: int) -> None:
         if all(arm.feedback.enabled for arm in self._arms.values()):
-            pose = self.measured()
+            pose = self._measured_with_grip() if self._keep_grippers else self.measured()
             self.limiter.reset(pose)
             self._pose = self.limiter.command
             self._follower.clear()
@@ -325,34 +283,19 @@ class DriverCore:
 
     def _watch(self, now_ns: int) -> None:
         trouble = self._trouble(now_ns)
-        if trouble is not None and self.machine.state in POWERED:
-            code, reason = trouble
+        if trouble is None:
+            return
+        code, reason = trouble.code, trouble.reason
+        if self.machine.state in POWERED or (code == "feedback_lost" and not self.enabling):
             self._abort(reason)
             self.machine.fault(code, reason)
 
     def _unfit(self, now_ns: int) -> str:
         trouble = self._trouble(now_ns)
-        return "" if trouble is None or trouble[0] == "motors_off" else trouble[1]
+        return "" if trouble is None or trouble.code == "motors_off" else trouble.reason
 
-    def _trouble(self, now_ns: int) -> tuple[str, str] | None:
-        for side, arm in self._arms.items():
-            age = (now_ns - arm.received_ns) / NS_PER_S
-            state = arm.feedback
-            if age > self._settings.feedback_timeout_s:
-                return "feedback_lost", (
-                    f"the {side} arm has sent no joints for {age:.2f} s: check its cable and power, then enable"
-                )
-            if state.arm_status or state.error_code:
-                text = ARM_STATUS_TEXT.get(state.arm_status, "not normal")
-                return "arm_fault", (
-                    f"the {side} arm reports status {state.arm_status} ({text}), "
-                    f"error bits 0x{state.error_code:04X}"
-                )
-            if state.faults:
-                return "motor_fault", f"the {side} arm reports {', '.join(state.faults)}"
-            if not state.enabled and not self.enabling:
-                return "motors_off", f"the motors of the {side} arm went off"
-        return None
+    def _trouble(self, now_ns: int) -> Trouble | None:
+        return find_trouble(self._arms, now_ns, self._settings.feedback_timeout_s, self.enabling)
 
     def _hold(self, code: str, reason: str) -> None:
         """Holds at the measured pose; grippers keep their last command so that nothing is dropped."""
@@ -361,10 +304,7 @@ class DriverCore:
         moving = self.machine.state == State.ACTIVE
         self.machine.hold(code, reason)
         if moving:
-            pose = self.measured()
-            for index in self._contract.grippers.values():
-                pose[index] = self.limiter.command[index]
-            self._pose = pose
+            self._pose = self._measured_with_grip()
         self._follower.clear()
         if self._home_request is not None:
             self._home_request.finish(False, reason)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
-from finevla.contract.frame import NS_PER_S, ActionChunk
-from finevla.contract.robot import ARM_SIDES, RobotContract
-from finevla.errors import DriverError
 from numpy.typing import NDArray
 
 from cobotmagic_driver.backend import ArmBackend, ArmFeedback
-from cobotmagic_driver.core import DriverCore, Request
+from cobotmagic_driver.core import DriverCore
+from cobotmagic_driver.core_types import Request
 from cobotmagic_driver.state_machine import State
+from finevla.contract.frame import NS_PER_S, ActionChunk
+from finevla.contract.robot import ARM_SIDES, RobotContract
+from finevla.errors import DriverError
 
 LONGEST_STEP = 3
 """A late tick advances the command by at most so many periods."""
@@ -83,18 +84,17 @@ class DriverLoop:
                 raise DriverError(
                     "an arm does not answer",
                     where=f"CAN channels {channels}",
-                    expected="joint feedback (0x2A5 to 0x2A7)",
+                    expected="status, joint and gripper frames (0x2A1, 0x2A5 to 0x2A8)",
                     found=f"none within {timeout_s:g} s",
-                    remedy="check power, cable and bit rate of the arm; in simulation start the sim node first",
+                    remedy="check power, cable and bit rate of the arm; in simulation start sim_node first",
                 )
             time.sleep(0.01)
 
     def _hear(self, side: str) -> bool:
-        feedback = self._backends[side].read()
-        if feedback is None:
-            return False
-        self._core.on_feedback(side, feedback, self._clock())
-        return True
+        samples = self._backends[side].poll()
+        if samples:
+            self._core.on_feedback(side, samples[-1], self._clock())
+        return bool(samples)
 
     def disconnect(self) -> None:
         """Ends the thread and closes both channels; the arms keep their pose."""
@@ -102,8 +102,8 @@ class DriverLoop:
         with self._lock:
             self._core.disconnect()
             self._answer()
-        for backend in self._backends.values():
-            backend.disconnect()
+        with ThreadPoolExecutor() as pool:  # each takes a second
+            list(pool.map(lambda backend: backend.disconnect(), self._backends.values()))
 
     def start_thread(self) -> None:
         """Starts ticking at the contract's feedback rate."""
@@ -147,16 +147,16 @@ class DriverLoop:
             elif command is not None:
                 self._send(command)
             self._answer()
-        for side, feedback in fresh:
-            if feedback is not None:
+        for side, samples in fresh:
+            for feedback in samples:
                 self._on_feedback(side, feedback)
         self._on_tick(now)
 
-    def _read(self, side: str, now_ns: int) -> ArmFeedback | None:
-        feedback = self._backends[side].read()
-        if feedback is None:
-            return None
-        return feedback if self._core.on_feedback(side, feedback, now_ns) else None
+    def _read(self, side: str, now_ns: int) -> Sequence[ArmFeedback]:
+        samples = self._backends[side].poll()
+        if samples:
+            self._core.on_feedback(side, samples[-1], now_ns)
+        return samples
 
     def _send(self, command: NDArray[np.float64]) -> None:
         for side in ARM_SIDES:
@@ -191,6 +191,16 @@ class DriverLoop:
         """See `DriverCore.on_leader`."""
         with self._lock:
             return self._core.on_leader(side, values, self._clock())
+
+    def count(self, code: str) -> None:
+        """Counts something that was refused before it reached the core."""
+        with self._lock:
+            self._core.limiter.counts[code] += 1
+
+    @property
+    def running(self) -> bool:
+        """True while the thread ticks."""
+        return self._thread is not None and self._thread.is_alive()
 
     def enable(self) -> Future[Answer]:
         """Asks for torque; the future answers with success and a sentence."""

@@ -7,20 +7,23 @@ make the arm fall.
 from __future__ import annotations
 
 import json
+import logging
 import os
+import socket
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from finevla.contract.robot import ArmSpec
-from finevla.errors import DriverError
 from numpy.typing import NDArray
 from piper_sdk import C_PiperInterface_V2, LogLevel
 
 from cobotmagic_driver.backend import ArmFeedback
 from cobotmagic_driver.codec import ArmCodec
+from finevla.contract.robot import ArmSpec
+from finevla.errors import DriverError
 
 NS_PER_S = 1_000_000_000
 ALL_MOTORS = 7
@@ -29,12 +32,17 @@ GRIPPER_ON = 1
 STOP, RESUME = 1, 2
 READER_EXIT_S = 1.1
 """The SDK's reader thread sees the end at most one second after `DisconnectPort`."""
+SERVER_TIMEOUT_S = 2.0
 MODE_EVERY = 100
 """Every how many targets the control mode is repeated, so that an arm that lost it gets it back."""
 GRIPPER_EVERY = 20
 """Every how many targets an unchanged gripper target is repeated."""
 MOTORS_EVERY = 10
-"""Every how many reads the motors' slow status frames are looked at."""
+"""Every how many polls the motors' slow status frames are looked at."""
+LAST_JOINT_FRAME = 0x2A7
+SAMPLE_FRAMES = frozenset({0x2A1, 0x2A5, 0x2A6, LAST_JOINT_FRAME, 0x2A8})
+MOTOR_FRAMES = frozenset(range(0x261, 0x267))
+SAMPLES_KEPT = 400
 EPOCH_TOLERANCE_NS = NS_PER_S
 """A bus stamp further from our clock than this is not in our epoch and is not used."""
 FAULT_BITS = {
@@ -89,12 +97,13 @@ class PiperBackend:
         self._speed_percent = speed_percent
         self._codec = ArmCodec(arm)
         self._sdk: Any = None
-        self._reads = self._sends = 0
+        self._polls = self._sends = 0
         self._enabled = False
         self._faults: tuple[str, ...] = ()
         self._gripper_sent: int | None = None
-        self._bus_stamp = 0.0
-        self._stamp_ns = 0
+        self._unseen: set[int] = set()
+        self._unseen_motors: set[int] = set()
+        self._samples: deque[tuple[int, tuple[int, ...]]] = deque(maxlen=SAMPLES_KEPT)
 
     def connect(self) -> None:
         """Opens the bus and starts the SDK's reader; see `ArmBackend`.
@@ -102,6 +111,7 @@ class PiperBackend:
         Raises:
             DriverError: The bus cannot be opened.
         """
+        self._require_server()
         # The SDK hands no further keywords to python-can; python-can reads them from this variable.
         os.environ["CAN_CONFIG"] = json.dumps(dict(self._can.options))
         channel = self._arm.can_channel
@@ -121,61 +131,90 @@ class PiperBackend:
                 break
         else:
             raise self._no_bus("the bus did not open")
-        sdk.ConnectPort(piper_init=True)
         self._sdk = sdk
-        self._reads = self._sends = 0
-        self._bus_stamp, self._gripper_sent = 0.0, None
+        self._polls = self._sends = 0
+        self._samples.clear()
+        # The SDK keeps one object per channel for the life of the process, with the values of old frames.
+        self._unseen, self._unseen_motors = set(SAMPLE_FRAMES), set(MOTOR_FRAMES)
+        self._gripper_sent, self._enabled = None, False
+        sdk.GetCanBus().callback_function = self._on_frame
+        sdk.ConnectPort(piper_init=True)
+
+    def _require_server(self) -> None:
+        """python-can would try a dead port for ten seconds without a pause."""
+        if self._can.interface != "socketcand":
+            return
+        address = (str(self._can.options.get("host")), int(self._can.options.get("port", 0)))
+        try:
+            socket.create_connection(address, SERVER_TIMEOUT_S).close()
+        except OSError as err:
+            raise self._no_bus(err) from err
 
     def _no_bus(self, found: object) -> DriverError:
         return DriverError(
             f"the CAN bus of the {self._arm.side} arm cannot be opened",
-            where=f"channel {self._arm.can_channel}, interface {self._can.interface}, {dict(self._can.options)}",
+            where=f"channel {self._arm.can_channel} of {self._can.interface}, {dict(self._can.options)}",
             found=found,
-            remedy="bring the interface up (ip link set CHANNEL up type can bitrate 1000000), check the cable "
+            remedy="bring the bus up (ip link set CHANNEL up type can bitrate 1000000), check the cable "
             "and the parameters can_interface, can_channel_left, can_channel_right and can_options",
         )
 
     def disconnect(self) -> None:
         """Closes the bus; the arm keeps holding its pose."""
         if self._sdk is not None:
+            # The reader meets the closed socket; that is the ordinary end and no error to print.
+            bus_log = logging.getLogger("can.interfaces")
+            level = bus_log.level
+            bus_log.setLevel(logging.CRITICAL)
             self._sdk.DisconnectPort()
             time.sleep(READER_EXIT_S)
+            bus_log.setLevel(level)
             self._sdk = None
 
-    def read(self) -> ArmFeedback | None:
-        """The newest feedback, or None before the first joint frame."""
-        joints = self._sdk.GetArmJointMsgs()
-        bus_stamp = joints.time_stamp
-        if not bus_stamp:
-            return None
-        state = joints.joint_state
-        counts = (state.joint_1, state.joint_2, state.joint_3, state.joint_4, state.joint_5, state.joint_6)
-        opening = self._sdk.GetArmGripperMsgs().gripper_state.grippers_angle
-        if self._reads % MOTORS_EVERY == 0 or not self._enabled:
+    def poll(self) -> Sequence[ArmFeedback]:
+        """All samples since the last call, oldest first."""
+        if not self._samples:
+            return ()
+        if self._polls % MOTORS_EVERY == 0 or not self._enabled:
             self._read_motors()
-        self._reads += 1
+        self._polls += 1
         status = self._sdk.GetArmStatus().arm_status
-        return ArmFeedback(
-            values=self._codec.decode((*counts, opening)),
-            stamp_ns=self._stamp(bus_stamp),
-            enabled=self._enabled,
-            arm_status=int(status.arm_status),
-            error_code=int(status.err_code),
-            faults=self._faults,
-        )
+        return [
+            ArmFeedback(
+                values=self._codec.decode(counts),
+                stamp_ns=stamp_ns,
+                enabled=self._enabled,
+                arm_status=int(status.arm_status),
+                error_code=int(status.err_code),
+                faults=self._faults,
+            )
+            for stamp_ns, counts in (self._samples.popleft() for _ in range(len(self._samples)))
+        ]
 
-    def _stamp(self, bus_stamp: float) -> int:
-        if bus_stamp != self._bus_stamp:
-            self._bus_stamp = bus_stamp
-            now = self._clock()
-            stamp = round(bus_stamp * NS_PER_S)
-            self._stamp_ns = stamp if abs(now - stamp) <= EPOCH_TOLERANCE_NS else now
-        return self._stamp_ns
+    def _on_frame(self, message: Any) -> None:
+        """Runs in the SDK's reader thread for every frame.
+
+        The SDK keeps the newest value of each joint only. A sample is taken here, when the last of the
+        three joint frames of a cycle has come: so all joints of it belong together and none is lost.
+        """
+        self._sdk.ParseCANFrame(message)
+        self._unseen.discard(message.arbitration_id)
+        self._unseen_motors.discard(message.arbitration_id)
+        if message.arbitration_id != LAST_JOINT_FRAME or self._unseen:
+            return
+        now = self._clock()
+        stamp = round(message.timestamp * NS_PER_S)
+        state = self._sdk.GetArmJointMsgs().joint_state
+        opening = self._sdk.GetArmGripperMsgs().gripper_state.grippers_angle
+        joints = (state.joint_1, state.joint_2, state.joint_3, state.joint_4, state.joint_5, state.joint_6)
+        in_epoch = abs(now - stamp) <= EPOCH_TOLERANCE_NS
+        self._samples.append((stamp if in_epoch else now, (*joints, opening)))
 
     def _read_motors(self) -> None:
         slow = self._sdk.GetArmLowSpdInfoMsgs()
         motors = [slow.motor_1, slow.motor_2, slow.motor_3, slow.motor_4, slow.motor_5, slow.motor_6]
-        self._enabled = all(motor.foc_status.driver_enable_status for motor in motors)
+        on = all(motor.foc_status.driver_enable_status for motor in motors)
+        self._enabled = on and not self._unseen_motors
         self._faults = tuple(
             f"motor {number} {name}"
             for number, motor in enumerate(motors, 1)
@@ -214,5 +253,6 @@ class PiperBackend:
     def reset(self) -> None:
         """Ends an emergency stop. The motors lose power: THE ARM FALLS. Only on an operator's word."""
         self._sdk.EmergencyStop(RESUME)
+        self._unseen_motors = set(MOTOR_FRAMES)
         self._enabled = False
         self._gripper_sent = None

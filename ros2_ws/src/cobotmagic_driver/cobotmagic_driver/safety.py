@@ -10,9 +10,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from finevla.contract.frame import ActionChunk
 from finevla.contract.robot import RobotContract
-from numpy.typing import NDArray
 
 TOLERANCE = 1e-9
 

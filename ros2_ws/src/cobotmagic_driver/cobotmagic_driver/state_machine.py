@@ -31,7 +31,8 @@ POWERED = (State.ENABLED, State.ACTIVE, State.HOLD)
 class StateMachine:
     """Holds the state, why it was entered, and who commands.
 
-    Every request answers with an empty string, or with the reason of its refusal.
+    Every request answers with an empty string, or with the reason of its refusal. `instruction_id`
+    names the instruction that is executed or, after its end, the last one.
     """
 
     def __init__(self) -> None:
@@ -48,7 +49,8 @@ class StateMachine:
 
     def disconnected(self) -> None:
         """The channels were closed."""
-        self._end_instruction()
+        self._ended.clear()
+        self.instruction_id = ""
         self._enter(State.DISCONNECTED, "not_connected", "the driver is not connected to the arms")
 
     def refuse_enable(self) -> str:
@@ -61,7 +63,7 @@ class StateMachine:
 
     def enabled(self) -> None:
         """All motors hold torque, at the operator's wish."""
-        self._end_instruction()
+        self.instruction_id = ""
         self._ended.clear()
         self._enter(State.ENABLED, "enabled", "the motors hold; waiting for commands")
 
@@ -69,8 +71,10 @@ class StateMachine:
         """A chunk that follows `instruction_id` wants to move the arms."""
         if not instruction_id:
             return "no_instruction_id"
-        if self.state not in POWERED or self.source == HOME:
+        if self.state not in POWERED:
             return "not_enabled"
+        if self.source == HOME:
+            return "homing"
         if instruction_id in self._ended:
             return "instruction_ended"
         if instruction_id != self.instruction_id:
@@ -100,6 +104,7 @@ class StateMachine:
         if self.state not in POWERED:
             return f"the arms cannot move in state {self.state.name}: {self.reason}"
         self._end_instruction()
+        self.instruction_id = ""
         self._enter(State.ACTIVE, "", "moving home", HOME)
         return ""
 
@@ -127,4 +132,3 @@ class StateMachine:
     def _end_instruction(self) -> None:
         if self.instruction_id:
             self._ended.add(self.instruction_id)
-            self.instruction_id = ""

@@ -1,12 +1,14 @@
-"""Chunks in time to one target per tick: sampling, blending from one chunk to the next, staleness."""
+"""Chunks or leader joints in time to one target per tick: sampling, blending, staleness."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from finevla.contract.frame import NS_PER_S, ActionChunk
 from numpy.typing import NDArray
+
+from finevla.contract.frame import NS_PER_S, ActionChunk
 
 
 @dataclass(slots=True)
@@ -84,3 +86,43 @@ class ChunkFollower:
     def age_s(self, now_ns: int) -> float:
         """Seconds since the newest chunk arrived; negative: none is followed."""
         return -1.0 if self._segment is None else (now_ns - self._segment.start_ns) / NS_PER_S
+
+
+class LeaderFollower:
+    """Turns the joints of one leader arm, which come at any rate, into a target at any time.
+
+    The target goes in a straight line from one message to the next and arrives when the one after it
+    is due: one message late, and without steps.
+    """
+
+    def __init__(self) -> None:
+        self._before: tuple[int, NDArray[np.float64]] | None = None
+        self._newest: tuple[int, NDArray[np.float64]] | None = None
+
+    @property
+    def newest(self) -> NDArray[np.float64] | None:
+        """The joints that came last, shape (7,)."""
+        return None if self._newest is None else self._newest[1]
+
+    def age_ns(self, now_ns: int) -> float:
+        """Time since the newest message; infinite before the first."""
+        return math.inf if self._newest is None else now_ns - self._newest[0]
+
+    def push(self, values: NDArray[np.float64], now_ns: int) -> None:
+        """Takes the joints of a message, shape (7,), rad and m."""
+        self._before, self._newest = self._newest, (now_ns, values)
+
+    def target(self, now_ns: int) -> NDArray[np.float64]:
+        """The target at `now_ns`, shape (7,).
+
+        Raises:
+            ValueError: No message has come.
+        """
+        if self._newest is None:
+            raise ValueError("no leader joints have come yet")
+        if self._before is None or self._newest[0] <= self._before[0]:
+            return self._newest[1]
+        (then, old), (newest, new) = self._before, self._newest
+        weight = min((now_ns - newest) / (newest - then), 1.0)
+        mixed: NDArray[np.float64] = (1.0 - weight) * old + weight * new
+        return mixed

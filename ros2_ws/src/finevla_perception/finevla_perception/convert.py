@@ -8,6 +8,8 @@ byte or element by element, which costs up to 70 ms for one picture.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -119,3 +121,15 @@ def msgify_parsed(parsed: Parsed, instruction_id: str, stamp_ns: int) -> ParsedI
     msg.values = [DimensionValue(dimension=v.dimension, slot=v.slot, value=v.value) for v in parsed.values]
     msg.unknown_words = list(parsed.unknown_words)
     return msg
+
+
+def name_of(kind: type, value: int) -> str:
+    """Name of a state constant of a message class, such as ACCEPTED; UNKNOWN where there is none."""
+    return _constants(kind).get(value, "UNKNOWN")
+
+
+@lru_cache(maxsize=16)
+def _constants(kind: type) -> Mapping[int, str]:
+    # rosidl keeps the constants of a message as properties of its metaclass.
+    names = [name for name in dir(type(kind)) if name.isupper() and not name.startswith("_")]
+    return {getattr(kind, name): name for name in names}

@@ -59,7 +59,10 @@ class DeclareLaunchArgument(Action):
 
     def declared(self, context: LaunchContext) -> DeclaredArgument:
         """The argument as `--show-args` tells it."""
-        default = None if self.default_value is None else perform(context, self.default_value)
+        try:
+            default = None if self.default_value is None else perform(context, self.default_value)
+        except LaunchError:
+            default = "(computed from other arguments)"
         return DeclaredArgument(self.name, self.description, default, self.choices)
 
 

@@ -64,7 +64,7 @@ class ParameterFile:
 
 
 def is_text(value: Any) -> bool:
-    """True for what `perform` accepts, strings among it, where lists count only with a substitution in them."""
+    """True for what `perform` reads as one text; a list only where a substitution is in it."""
     if isinstance(value, str | Path | Substitution):
         return True
     return isinstance(value, list | tuple) and any(isinstance(v, Substitution) for v in value)
@@ -82,9 +82,8 @@ def checked(value: Any, where: str) -> Any:
     """
     if isinstance(value, SCALARS):
         return value
-    if isinstance(value, list | tuple) and value and type(value[0]) in SCALARS:
-        if all(type(v) is type(value[0]) for v in value):
-            return list(value)
+    if isinstance(value, list | tuple) and {type(v) for v in value} in ({kind} for kind in SCALARS):
+        return list(value)
     raise LaunchError(
         "a parameter has a value that ROS 2 does not know",
         where=where,
@@ -144,8 +143,6 @@ def write_files(
         else:
             path = Path(perform(context, entry.param_file if isinstance(entry, ParameterFile) else entry))
             if not path.is_file():
-                raise LaunchError(
-                    "a parameter file is missing", where=path, remedy="check the path in the launch file"
-                )
+                raise LaunchError("a parameter file is missing", where=path, remedy="check its path")
         files.append(path)
     return files

@@ -34,5 +34,5 @@ def run(path: Path, given: dict[str, str], show_args: bool) -> int:
             print(describe(declared))
             return 0
         check_arguments(given, declared)
-        arguments = [(name, value) for name, value in given.items()]
+        arguments = list(given.items())
         return service.run([IncludeLaunchDescription(source, launch_arguments=arguments)])

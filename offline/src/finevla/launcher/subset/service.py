@@ -7,6 +7,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from finevla.errors import LaunchError
@@ -72,7 +73,7 @@ class LaunchService:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupted, number)
         try:
-            self._visit_safely(entities)
+            self._visit_safely(lambda: entities)
             while self._tasks or self._timers:
                 await asyncio.wait(self._tasks | self._timers, return_when=asyncio.FIRST_COMPLETED)
             self.emit(Shutdown(reason="nothing is left to do"))
@@ -90,9 +91,9 @@ class LaunchService:
             Shutdown(reason=f"signal {signal.Signals(number).name}", due_to_sigint=number == signal.SIGINT)
         )
 
-    def _visit_safely(self, entities: Sequence[Entity]) -> None:
+    def _visit_safely(self, entities: Callable[[], Sequence[Entity]]) -> None:
         try:
-            self._visit(entities)
+            self._visit(entities())
         except Exception as err:  # noqa: BLE001  launch files are programs: whatever they raise ends the launch
             self._fail(err)
 
@@ -130,7 +131,7 @@ class LaunchService:
 
         async def wait() -> None:
             await asyncio.sleep(seconds)
-            self._visit_safely(entities)
+            self._visit_safely(lambda: entities)
 
         if not self._stopping:
             self._keep(self._timers, wait())
@@ -164,9 +165,9 @@ class LaunchService:
             self._log(f"[launch]: shutting down: {event.reason}")
         for handler in list(self._context.handlers):
             if handler.matches(event):
-                self._visit_safely(handler.handle(event, self._context))
+                self._visit_safely(partial(handler.handle, event, self._context))
         if isinstance(event, ProcessExited):
-            self._visit_safely(react(event.action.on_exit, event, self._context))
+            self._visit_safely(partial(react, event.action.on_exit, event, self._context))
         if isinstance(event, Shutdown):
             for timer in list(self._timers):
                 timer.cancel()

@@ -18,9 +18,7 @@ def load(path: Path) -> LaunchDescription:
     """
     spec = importlib.util.spec_from_file_location(f"launch_file_{path.stem.split('.')[0]}", path)
     if not path.is_file() or spec is None or spec.loader is None:
-        raise LaunchError(
-            "a launch file cannot be read", where=path, remedy="the subset reads Python files (*.py)"
-        )
+        raise LaunchError("a launch file cannot be read", where=path, remedy="the subset reads *.py files")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -81,9 +81,7 @@ class EnvironmentVariable(Substitution):
         if name in context.environment:
             return context.environment[name]
         if self.default_value is None:
-            raise LaunchError(
-                f"environment variable {name!r} does not exist", remedy="set it, or give default_value"
-            )
+            raise LaunchError(f"environment variable {name!r} does not exist", remedy="set it")
         return perform(context, self.default_value)
 
 

@@ -16,8 +16,9 @@ from finevla.contract.assemble import Frame, FrameAssembler
 from finevla.contract.clock import JointTrack, to_ns
 from finevla.contract.dimensions import DimensionValue
 from finevla.contract.episode import EpisodeInfo, Role
+from finevla.contract.instruction import Level, parse
 from finevla.contract.robot import ARM_SIDES, RobotContract
-from finevla.errors import BagError, ContractError
+from finevla.errors import BagError, ContractError, InstructionError
 
 LEADER_GAP = "leader_gap"
 
@@ -42,7 +43,7 @@ class Episode:
     bag: str
     info: EpisodeInfo
     task: str
-    level: int
+    level: Level
     dimensions: tuple[DimensionValue, ...]
     stamps_ns: tuple[int, ...]
     state: NDArray[np.float32]
@@ -60,7 +61,7 @@ class Episode:
         """SHA-256 of everything that a policy can see: texts, numbers, image bytes."""
         sha = hashlib.sha256()
         said = [f"{v.dimension}/{v.slot}={v.value}" for v in self.dimensions]
-        sha.update("\n".join([self.task, str(self.level), *said]).encode())
+        sha.update("\n".join([self.task, self.level, *said]).encode())
         sha.update(self.state.tobytes() + self.action.tobytes())
         for camera in sorted(self.images):
             for image in self.images[camera]:
@@ -184,13 +185,13 @@ def _episode(
         frames.append(frame)
         actions.append(np.concatenate([commands[side] for side in ARM_SIDES]))
     _check_frames(bag, [frame.stamp_ns for frame in frames], streams.dropped, max_gap_s)
-    understood = next((event for event in reversed(streams.parsed) if event.text == task), None)
+    level, dimensions = _understood(bag, task, streams)
     return Episode(
         bag=bag.name,
         info=info,
         task=task,
-        level=understood.level if understood else 0,
-        dimensions=understood.values if understood else (),
+        level=level,
+        dimensions=dimensions,
         stamps_ns=tuple(frame.stamp_ns for frame in frames),
         state=np.array([frame.state for frame in frames], dtype=np.float32),
         action=np.array(actions, dtype=np.float32),
@@ -215,6 +216,20 @@ def _task(bag: Path, info: EpisodeInfo, streams: _Streams) -> str:
         found=texts or "none",
         remedy="record one instruction per episode, or give it to the recorder's start service",
     )
+
+
+def _understood(bag: Path, task: str, streams: _Streams) -> tuple[Level, tuple[DimensionValue, ...]]:
+    """Level and dimensions as recorded, else by the same parser that the instruction node runs."""
+    for event in reversed(streams.parsed):
+        if event.text == task and event.level is not None:
+            return event.level, event.values
+    try:
+        parsed = parse(task)
+    except InstructionError as err:
+        raise EpisodeRejectedError(
+            "bad_instruction", err.what, where=bag, found=err.found or task, remedy=err.remedy
+        ) from err
+    return parsed.level, parsed.values
 
 
 def _check_frames(bag: Path, stamps_ns: list[int], dropped: Mapping[str, int], max_gap_s: float) -> None:

@@ -13,14 +13,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from finevla.contract import keys
+from finevla.contract.instruction import Level
 from finevla.contract.robot import RobotContract
 from finevla.stages.convert.stats import Stats, of_histogram, of_rows
 from finevla.stages.convert.video import VideoSettings
 from finevla.stages.convert.work import Converted
 from finevla.stages.report import write_json, write_jsonl
-
-FINE_LEVEL = 2
-"""`ParsedInstruction.LEVEL_FINE`: the instruction fixes an element of the execution."""
 
 CHUNK = 1000
 """Files per chunk folder, as in LeRobot."""
@@ -150,7 +148,7 @@ def write_language(dataset: Dataset, folder: Path) -> None:
     fine = [
         {"episode_id": number, "FineGrainedInstruction": [episode.task]}
         for number, episode in enumerate(dataset.episodes)
-        if episode.level == FINE_LEVEL
+        if episode.level is Level.FINE
     ]
     write_jsonl(folder / "meta" / "FineGrainedInstruction.jsonl", fine)
     provenance = {
@@ -170,7 +168,7 @@ def _provenance(number: int, episode: Converted) -> dict[str, Any]:
         "bag": episode.bag,
         "hash": episode.digest,
         "instruction": episode.task,
-        "level": episode.level,
+        "level": episode.level.value,
         "dimensions": [
             {"dimension": v.dimension.value, "slot": v.slot, "value": v.value} for v in episode.dimensions
         ],

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 
@@ -49,7 +49,7 @@ class Config:
     """Distance of key frames: small is quick to read at random, large is small on disk."""
     workers: int = 1
     """Processes that read and encode."""
-    json: Annotated[bool, tyro.conf.arg(name="json")] = False
+    json: bool = False
     """Print the report as JSON."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finevla.contract.dimensions import DimensionValue
+from finevla.contract.instruction import Level
 from finevla.contract.robot import RobotContract, contract_from_document
 from finevla.stages.convert.episode import Episode, EpisodeRejectedError, read_episode
 from finevla.stages.convert.stats import histogram
@@ -37,7 +38,7 @@ class Converted:
     bag: str
     digest: str
     task: str
-    level: int
+    level: Level
     dimensions: tuple[DimensionValue, ...]
     outcome: str
     operator: str

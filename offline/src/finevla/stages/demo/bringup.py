@@ -6,6 +6,7 @@ another graph on the same machine.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -24,6 +25,8 @@ DOMAIN_PORT_BASE, DOMAIN_PORT_STEP, UNICAST_OFFSET = 7400, 250, 10
 DOMAINS = range(70, 100)
 TAIL_LINES = 12
 POLL_S = 0.2
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 
 
 class Awaiting(Protocol):
@@ -129,6 +132,7 @@ class Graph:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 (one system call, before any thread exists)
         )
         return self
 
@@ -192,6 +196,11 @@ class Graph:
         if self._log is not None:
             self._log.close()
         return process.returncode
+
+
+def _end_with_parent() -> None:
+    """Runs in the child: the launch gets SIGINT, and ends its nodes, even where we are killed."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _send(pid: int, number: signal.Signals, *, whole_group: bool) -> None:

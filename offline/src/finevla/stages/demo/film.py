@@ -86,11 +86,12 @@ def compose(scene: Scene, stamp_ns: int, *, show_verdict: bool) -> Image.Image:
     main, *sides = scene.reel.cameras
     canvas.paste(_picture(scene.reel.at(main, stamp_ns), MAIN_SIZE), (0, 0))
     for i, camera in enumerate(sides[:2]):
-        corner = (MAIN_SIZE[0], i * SIDE_SIZE[1])
-        canvas.paste(_picture(scene.reel.at(camera, stamp_ns), SIDE_SIZE), corner)
-        draw.text(
-            (corner[0] + 6, corner[1] + 4), camera, font=font(12), fill=INK, stroke_width=1, stroke_fill=PAPER
+        left, top = MAIN_SIZE[0], i * SIDE_SIZE[1]
+        canvas.paste(_picture(scene.reel.at(camera, stamp_ns), SIDE_SIZE), (left, top))
+        draw.rectangle(
+            (left, top, left + 12 + round(draw.textlength(camera, font=font(12))), top + 18), fill=PAPER
         )
+        draw.text((left + 6, top + 2), camera, font=font(12), fill=INK)
     seconds = (stamp_ns - scene.reel.span_ns()[0]) / NS_PER_S
     draw.text((10, MAIN_SIZE[1] + 8), scene.caption, font=font(19), fill=INK)
     draw.text((10, MAIN_SIZE[1] + 37), scene.title, font=font(14), fill=DIM)

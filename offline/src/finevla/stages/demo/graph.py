@@ -10,44 +10,16 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from finevla.contract import RobotContract, services
 from finevla.contract.frame import NS_PER_S
-from finevla.errors import FineVLAError, SetupError
+from finevla.errors import SetupError
+from finevla.stages.demo.graph_types import Ending, FrameSink, GraphError, PolicyFigures
 from finevla.stages.demo.rows import Verdict
 
-FrameSink = Callable[[str, int, bytes], None]
-
-
-class GraphError(FineVLAError):
-    """The running graph does not answer, or refuses what it was asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How the graph ended an instruction; times in s since it was published.
-
-    `ending` is finished, rejected, superseded or timeout. `applied_s` is None where no chunk followed it.
-    """
-
-    ending: str
-    reason_code: str
-    reason: str
-    seconds: float
-    applied_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyFigures:
-    """The newest figures of the policy node; latencies in s, 0 before the first inference."""
-
-    checkpoint_id: str = ""
-    chunks: int = 0
-    latency_s: float = 0.0
-    latency_p95_s: float = 0.0
+__all__ = ["Ending", "FrameSink", "GraphClient", "GraphError", "PolicyFigures"]
 
 
 class GraphClient:
@@ -78,7 +50,7 @@ class GraphClient:
         self._statuses: dict[str, list[tuple[float, Any]]] = {}
         self._policy: Any = None
         self._driver: Any = None
-        self._cameras_seen: set[str] = set()
+        self._frames_seen: dict[str, int] = {}
         self._open(domain_id)
 
     def _open(self, domain_id: int | None) -> None:
@@ -155,19 +127,21 @@ class GraphClient:
 
     def _take_frame(self, camera: str, message: Any) -> None:
         stamp = message.header.stamp
-        self._cameras_seen.add(camera)
+        with self._news:
+            self._frames_seen[camera] = self._frames_seen.get(camera, 0) + 1
+            self._news.notify_all()
         if self._on_frame is not None:
             self._on_frame(camera, stamp.sec * NS_PER_S + stamp.nanosec, bytes(message.data))
 
     def awaited(self) -> dict[str, str]:
         """What the graph still lacks before an instruction can run: node name -> what is awaited of it."""
         with self._news:
-            driver, policy = self._driver, self._policy
+            driver, policy, seen = self._driver, self._policy, set(self._frames_seen)
         states = self._msg.DriverState
         lacking: dict[str, str] = {}
         if not self._ready(services.SIM_RESET_SCENE, services.SIM_SCORE_SCENE):
             lacking[services.SIM_NODE] = "its services"
-        elif missing := [name for name in self._contract.cameras if name not in self._cameras_seen]:
+        elif missing := [name for name in self._contract.cameras if name not in seen]:
             lacking[services.SIM_NODE] = f"pictures of {', '.join(missing)}"
         if driver is None or not self._ready(services.DRIVER_ENABLE, services.DRIVER_HOME):
             lacking[services.DRIVER_NODE] = "its state and services"
@@ -226,6 +200,14 @@ class GraphClient:
         """Opens the grippers and sends both arms home; returns when they are there."""
         self._call(services.DRIVER_HOME, self._kinds[services.DRIVER_HOME].Request(), timeout_s)
 
+    def recover(self) -> bool:
+        """Enables the arms again where the driver is in FAULT, as an operator would; True if it was."""
+        with self._news:
+            faulty = self._driver is not None and self._driver.state == self._msg.DriverState.FAULT
+        if faulty:
+            self.enable()
+        return faulty
+
     def reset_scene(self, task: str, seed: int, timeout_s: float = 20.0) -> None:
         """Lays out the objects of a scene."""
         request = self._kinds[services.SIM_RESET_SCENE].Request(task=task, seed=seed)
@@ -242,6 +224,27 @@ class GraphClient:
             color_complied=answer.color_complied,
             done=answer.task_done,
         )
+
+    def wait_for_frames(self, count: int = 2, timeout_s: float = 10.0) -> None:
+        """Waits until every camera has sent `count` more frames, so that they show the scene of now.
+
+        Raises:
+            GraphError: A camera is silent.
+        """
+        with self._news:
+            goal = {name: self._frames_seen.get(name, 0) + count for name in self._contract.cameras}
+            arrived = self._news.wait_for(
+                lambda: all(self._frames_seen.get(name, 0) >= least for name, least in goal.items()),
+                timeout_s,
+            )
+            silent = [name for name, least in goal.items() if self._frames_seen.get(name, 0) < least]
+        if not arrived:
+            raise GraphError(
+                f"no pictures come from {', '.join(silent)}",
+                where=", ".join(self._contract.cameras[name].compressed_topic for name in silent),
+                expected=f"{count} frames within {timeout_s:g} s",
+                remedy="look at the log of the node that publishes them",
+            )
 
     def instruct(self, text: str, timeout_s: float) -> Ending:
         """Publishes one sentence on the instruction topic and waits for its end."""

@@ -96,6 +96,15 @@ def shortfalls(rows: Sequence[Row], floor: float) -> list[str]:
     ]
 
 
+def held(rows: Iterable[Row]) -> list[str]:
+    """Says which instructions the graph ended by itself because something was late or lost."""
+    codes = [row.reason_code for row in rows if row.reason_code.endswith(("_stale", "_stuck", "_lost"))]
+    return [
+        f"{code}: {codes.count(code)} instructions were held; this machine may be too busy for real time"
+        for code in sorted(set(codes))
+    ]
+
+
 def pairs(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
     """Groups the rows by pair, in order; a pair that was cut short has one member."""
     groups: dict[int, list[Row]] = {}

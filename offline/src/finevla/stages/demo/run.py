@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from finevla.contract import RobotContract
@@ -47,17 +47,20 @@ class Camera:
 def run_trial(
     client: GraphClient, trial: Trial, timeout_s: float, camera: Camera | None = None
 ) -> tuple[Row, Reel]:
-    """Home, new scene, one sentence, verdict.
+    """Home, new scene, one sentence, verdict. A fault of the trial before is cleared first.
 
     Raises:
         GraphError: A service of the graph refused or was silent.
     """
+    client.recover()
     client.home()
     client.reset_scene(trial.task, trial.seed)
+    client.wait_for_frames()
     if camera is not None:
         camera.start()
     try:
         ending = client.instruct(trial.text, timeout_s)
+        client.wait_for_frames()  # the arms come to rest, and the film shows it
         verdict = client.score(trial.text)
     finally:
         reel = camera.stop() if camera is not None else Reel(())
@@ -74,22 +77,32 @@ def run_trial(
     return row, reel
 
 
+@dataclass(slots=True)
+class Record:
+    """What was done so far: rows and their reels, in order."""
+
+    rows: list[Row] = field(default_factory=list)
+    reels: list[Reel] = field(default_factory=list)
+
+
 def run_trials(
     client: GraphClient,
     trials: Sequence[Trial],
     timeout_s: float,
     camera: Camera | None,
     report: Callable[[Row], None],
-) -> tuple[list[Row], list[Reel]]:
-    """Runs all trials in order; `report` is called after each."""
-    rows: list[Row] = []
-    reels: list[Reel] = []
+    record: Record,
+) -> None:
+    """Runs all trials in order into `record`; `report` is called after each.
+
+    Raises:
+        GraphError: The graph failed; what was done before is in the record.
+    """
     for trial in trials:
         row, reel = run_trial(client, trial, timeout_s, camera)
-        rows.append(row)
-        reels.append(reel)
+        record.rows.append(row)
+        record.reels.append(reel)
         report(row)
-    return rows, reels
 
 
 @dataclass(frozen=True, slots=True)

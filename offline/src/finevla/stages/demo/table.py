@@ -45,6 +45,16 @@ def build(rows: Sequence[Row]) -> Table:
     return table
 
 
+WIDTH = 118
+"""Width where there is no terminal, such as in a log."""
+
+
+def report_console() -> Console:
+    """Prints the report on stdout, wide enough for the table where it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
 def show(rows: Sequence[Row], console: Console) -> None:
     """Prints the table and the counts."""
     console.print(build(rows))

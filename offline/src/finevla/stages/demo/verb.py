@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 import threading
@@ -15,20 +14,20 @@ from rich.console import Console
 from finevla.contract import RobotContract, load_contract
 from finevla.contract.bundle import shipped_bundle
 from finevla.errors import FineVLAError, LaunchError
-from finevla.stages.demo import bringup, table
+from finevla.stages.demo import table
+from finevla.stages.demo.bringup import Graph
 from finevla.stages.demo.facts import Facts, machine, versions
-from finevla.stages.demo.graph import GraphClient
+from finevla.stages.demo.graph import GraphError
 from finevla.stages.demo.plan import plan
-from finevla.stages.demo.rows import Row, Trial, shortfalls
+from finevla.stages.demo.rows import Row, Trial, held, shortfalls
 from finevla.stages.demo.run import (
-    Camera,
     Products,
+    Record,
     run_trials,
-    side_cameras,
     with_figures,
     write_products,
 )
-from finevla.stages.demo.view import View
+from finevla.stages.demo.session import Session, open_session
 
 MAX_SEED = 1_000_000
 
@@ -37,29 +36,29 @@ MAX_SEED = 1_000_000
 class Config:
     """Runs instructions live on the simulated robot and reports what it did.
 
-    Attributes:
-        instructions: How many instructions, an even number: pairs that differ in one word.
-        seed: Chooses scenes and sentences; without it, fresh ones.
-        out: Directory of film, report, summary and log; must be new or empty.
-        bundle: Bundle of the policy; without it, the one that ships with finevla.
-        stay: Keep the graph and its dashboard running until interrupted.
-        floor: Least share of instructions whose arm, and whose color, must be obeyed (0..1).
-        timeout_s: Longest time for one instruction, in s.
-        bringup_timeout_s: Longest time until the graph is ready, in s.
-        domain_id: ROS domain; without it, ROS_DOMAIN_ID or the first free one.
-        dashboard_port: Port of the dashboard on 127.0.0.1 (with --stay).
+    Exit code 0 if the graph worked and compliance reached the floor.
     """
 
     instructions: int = 8
+    """How many instructions, an even number: pairs that differ in one word."""
     seed: int | None = None
+    """Chooses scenes and sentences; fresh ones when not given."""
     out: Path | None = None
+    """Folder of film, report, summary and log, new or empty; `out/demo-TIME` when not given."""
     bundle: Path | None = None
+    """Bundle of the policy; the one that ships with the library when not given."""
     stay: bool = False
+    """Keep the graph and its dashboard running until interrupted."""
     floor: float = 0.75
+    """Least share of instructions whose arm, and whose color, must be obeyed (0..1)."""
     timeout_s: float = 30.0
-    bringup_timeout_s: float = 120.0
+    """Longest time for one instruction, in s."""
+    bringup_timeout_s: float = 180.0
+    """Longest time until the graph is ready, in s."""
     domain_id: int | None = None
+    """ROS domain; when not given, ROS_DOMAIN_ID or the first free one."""
     dashboard_port: int = 8080
+    """Port of the dashboard on 127.0.0.1 (with --stay)."""
 
 
 def out_directory(out: Path | None, now: datetime) -> Path:
@@ -88,25 +87,10 @@ def out_directory(out: Path | None, now: datetime) -> Path:
     return path
 
 
-def _wanted_domain(config: Config) -> int | None:
-    if config.domain_id is not None:
-        return config.domain_id
-    text = os.environ.get("ROS_DOMAIN_ID", "")
-    return int(text) if text.isdecimal() and int(text) > 0 else None
-
-
-def launch_arguments(config: Config, bundle: Path) -> dict[str, str]:
-    """Arguments of `bringup.launch.py` for a demonstration."""
-    arguments = {"sim": "true", "bundle": str(bundle), "can_port": str(bringup.free_port())}
-    if config.stay:
-        arguments |= {"dashboard": "true", "dashboard_port": str(config.dashboard_port)}
-    return arguments
-
-
-def _facts(config: Config, bundle: Path, contract: RobotContract, seed: int, graph: bringup.Graph) -> Facts:
+def _facts(config: Config, contract: RobotContract, seed: int, graph: Graph) -> Facts:
     return Facts(
         checkpoint_id="",
-        bundle=bundle.name if config.bundle is None else str(config.bundle),
+        bundle=str(config.bundle or shipped_bundle().name),
         contract_hash=contract.hash,
         seed=seed,
         domain_id=graph.domain_id,
@@ -122,25 +106,32 @@ def _facts(config: Config, bundle: Path, contract: RobotContract, seed: int, gra
 
 
 def _issue(
-    config: Config, graph: bringup.Graph, trials: tuple[Trial, ...], facts: Facts, out: Path, view: View
+    config: Config, session: Session, trials: tuple[Trial, ...], facts: Facts, out: Path
 ) -> tuple[list[Row], Products | None]:
-    """Waits for the graph, runs the trials, writes the products; none without trials."""
-    contract = load_contract()
-    camera = Camera(side_cameras(contract))
-    with GraphClient(contract, domain_id=graph.domain_id, on_frame=camera.sink) as client:
-        seconds = graph.wait_until_ready(client, config.bringup_timeout_s, view.waiting)
-        view.say(f"the graph is up after {seconds:.1f} s; enabling the arms")
-        client.enable()
-        view.now(f"running {len(trials)} instructions")
-        rows, reels = run_trials(client, trials, config.timeout_s, camera, view.row)
-        facts = with_figures(replace(facts, bringup_s=seconds), rows, client)
-    if not rows:
-        return [], None
-    view.now("writing film and report")
-    return rows, write_products(out, rows, reels, facts, config.floor)
+    """Runs the trials on a graph that is ready and writes the products; none without trials.
+
+    Raises:
+        GraphError: The graph failed; what was done before is written all the same.
+    """
+    client, view, record = session.client, session.view, Record()
+    view.now(f"running {len(trials)} instructions")
+    try:
+        run_trials(client, trials, config.timeout_s, session.camera, view.row, record)
+    except GraphError:
+        if record.rows:
+            _write(config, session, record, facts, out)
+            view.say(f"the graph failed after {len(record.rows)} of {len(trials)} instructions; see {out}")
+        raise
+    return record.rows, _write(config, session, record, facts, out) if record.rows else None
 
 
-def _stay(config: Config, graph: bringup.Graph, console: Console) -> None:
+def _write(config: Config, session: Session, record: Record, facts: Facts, out: Path) -> Products:
+    session.view.now("writing film and report")
+    facts = with_figures(replace(facts, bringup_s=session.bringup_s), record.rows, session.client)
+    return write_products(out, record.rows, record.reels, facts, config.floor)
+
+
+def _stay(config: Config, graph: Graph, console: Console) -> None:
     console.print(
         f"the graph stays up: dashboard at http://127.0.0.1:{config.dashboard_port}, "
         f"other terminals: ROS_DOMAIN_ID={graph.domain_id}; Ctrl-C ends it",
@@ -157,19 +148,24 @@ def _stay(config: Config, graph: bringup.Graph, console: Console) -> None:
 
 def main(config: Config) -> int:
     """Runs the demonstration; 0 if the graph worked and compliance reached the floor, otherwise 1."""
-    out = out_directory(config.out, datetime.now(UTC))
     seed = config.seed if config.seed is not None else secrets.randbelow(MAX_SEED)
     trials = plan(config.instructions, seed)
-    bundle = config.bundle if config.bundle is not None else shipped_bundle()
-    domain_id = bringup.choose_domain(_wanted_domain(config))
-    report = Console()
-    with bringup.Graph(launch_arguments(config, bundle), domain_id, out / "graph.log") as graph:
-        facts = _facts(config, bundle, load_contract(), seed, graph)
-        with View() as view:
-            rows, products = _issue(config, graph, trials, facts, out, view)
+    out = out_directory(config.out, datetime.now(UTC))
+    report = table.report_console()
+    extra = {"dashboard": "true", "dashboard_port": str(config.dashboard_port)} if config.stay else {}
+    with open_session(
+        bundle=config.bundle,
+        log_path=out / "graph.log",
+        timeout_s=config.bringup_timeout_s,
+        domain_id=config.domain_id,
+        arguments=extra,
+    ) as session:
+        facts = _facts(config, load_contract(), seed, session.graph)
+        rows, products = _issue(config, session, trials, facts, out)
         if config.stay:
+            session.view.close()
             _show(rows, products, report)
-            _stay(config, graph, Console(stderr=True))
+            _stay(config, session.graph, Console(stderr=True))
             return 0
     return _verdict(config, rows, products, report)
 
@@ -187,7 +183,7 @@ def _verdict(config: Config, rows: list[Row], products: Products | None, report:
     lacking = shortfalls(rows, config.floor)
     if products is not None and products.film is None:
         lacking.append("film: no camera frame arrived")
-    for line in lacking:
+    for line in [*lacking, *(held(rows) if lacking else [])]:
         print(f"not good enough: {line}", file=sys.stderr)
     _show(rows, products, report)
     return 1 if lacking else 0

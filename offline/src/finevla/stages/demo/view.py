@@ -27,11 +27,15 @@ class View:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the running line; what was said stays."""
         self._progress.stop()
 
     def say(self, text: str) -> None:
         """Shows a line of its own and keeps it."""
-        self._progress.console.print(text, highlight=False, markup=False)
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def now(self, text: str) -> None:
         """Replaces the running line."""

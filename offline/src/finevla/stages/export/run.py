@@ -56,11 +56,10 @@ def export_bundle(train_dir: Path, out: Path, contract: RobotContract, command: 
     content = _content(run, contract, command, step)
     bundle = write_bundle(out, contract, content, checkpoint_weights(checkpoint))
     try:
-        size = _verify(bundle, contract)
+        checkpoint_id, size = _verify(bundle, contract)
     except BaseException:
         shutil.rmtree(bundle)
         raise
-    checkpoint_id = load_policy(bundle, contract).checkpoint_id
     return ExportReport(bundle, checkpoint_id, size, step, dict(content.provenance))
 
 
@@ -85,8 +84,8 @@ def _content(run: dict[str, Any], contract: RobotContract, command: str, step: i
     )
 
 
-def _verify(bundle: Path, contract: RobotContract) -> int:
-    """Loads the bundle as a node would and infers once on noise; returns its size in bytes."""
+def _verify(bundle: Path, contract: RobotContract) -> tuple[str, int]:
+    """Loads the bundle as a node would and infers once on noise; returns its id and size in bytes."""
     policy = load_policy(bundle, contract)
     rng = np.random.default_rng(0)
     images = {
@@ -103,4 +102,4 @@ def _verify(bundle: Path, contract: RobotContract) -> int:
             found=size,
             remedy="train a smaller model",
         )
-    return size
+    return policy.checkpoint_id, size

@@ -27,8 +27,8 @@ def curve_svg(lines: Sequence[Measurement], title: str) -> str:
         return _HEIGHT - _MARGIN - (_HEIGHT - 2 * _MARGIN) * min(max(share, 0.0), 1.0)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        'font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}">',
+        "<style>text {font: 12px sans-serif}</style>",
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
         _text(_MARGIN, 20, title, "black"),
         f'<path d="M{_MARGIN} {up(1):.1f}V{up(0):.1f}H{_WIDTH - _MARGIN}" fill="none" stroke="black"/>',

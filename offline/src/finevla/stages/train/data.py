@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from finevla.contract import keys
 from finevla.contract.images import WorkspaceCrop
-from finevla.contract.robot import RobotContract
+from finevla.contract.robot import RobotContract, difference
 from finevla.errors import DatasetError
 
 OnEpisode = Callable[[int, int], None]
@@ -190,7 +190,7 @@ def _our_record(root: Path, contract: RobotContract) -> str:
             "the dataset was recorded with another robot contract",
             where=path,
             expected=contract.hash,
-            found=record["contract_hash"],
+            found="\n    ".join(["robot != dataset:", *difference(contract.document, record["contract"])]),
             remedy="record and convert again, or use the contract that it was recorded with",
         )
     return str(record["dataset_hash"])

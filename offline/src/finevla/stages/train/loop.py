@@ -96,7 +96,7 @@ class Trainer:
             if last or done % schedule.probe_every == 0:
                 on_measurement(self._measure(done, losses))
                 losses.clear()
-        return self._lines()[-1]
+        return read_metrics(self._out)[-1]
 
     def _update(self, step: int) -> float:
         schedule = self._schedule
@@ -136,13 +136,10 @@ class Trainer:
     def _resume(self) -> int:
         """Restores the newest checkpoint and drops the metrics that came after it."""
         step = restore_checkpoint(newest_checkpoint(self._out), self._network, self._optimizer)
-        kept = [line for line in self._lines() if line.step <= step]
+        kept = [line for line in read_metrics(self._out) if line.step <= step]
         text = "".join(json.dumps({n: getattr(m, n) for n in m.__slots__}) + "\n" for m in kept)
         (self._out / METRICS_FILE).write_text(text)
         return step
-
-    def _lines(self) -> list[Measurement]:
-        return read_metrics(self._out)
 
 
 def read_metrics(out: Path) -> list[Measurement]:

@@ -22,6 +22,7 @@ from finevla.stages.train.batches import BatchSource
 from finevla.stages.train.data import FrameCache
 
 EARLY_FRAMES = 3
+_NO_SPREAD = 1e-9
 
 
 def acting_arms(cache: FrameCache, episodes: NDArray[np.int64], contract: RobotContract) -> NDArray[np.int64]:
@@ -74,7 +75,8 @@ class Probe:
         """First joint of the acting arm half a chunk ahead, rad, shape (B,)."""
         targets = self._action.invert(normalized[:, normalized.shape[1] // 2].astype(np.float64))
         first = np.array([self._contract.arm_slice(side).start for side in ARM_SIDES])
-        return targets[np.arange(len(targets)), first[self._arms]]
+        chosen: NDArray[np.float64] = targets[np.arange(len(targets)), first[self._arms]]
+        return chosen
 
 
 def determination(
@@ -84,5 +86,5 @@ def determination(
 
     Groups are arms: without them, knowing the arm alone would already explain most of the spread.
     """
-    total = sum(float(((w := wanted[groups == g]) - w.mean()).__pow__(2).sum()) for g in np.unique(groups))
-    return None if total <= 0.0 else 1.0 - float(((wanted - predicted) ** 2).sum()) / total
+    total = sum(float(np.sum(groups == g) * np.var(wanted[groups == g])) for g in np.unique(groups))
+    return None if total <= _NO_SPREAD else 1.0 - float(((wanted - predicted) ** 2).sum()) / total

@@ -25,12 +25,10 @@ from finevla.policy.model import PolicyNetwork, build_network
 from finevla.policy.text import Vocabulary
 from finevla.stages.train.batches import BatchSource
 from finevla.stages.train.curve import curve_svg
-from finevla.stages.train.data import FrameCache, OnEpisode, read_dataset
+from finevla.stages.train.data import FrameCache, read_dataset
 from finevla.stages.train.loop import (
     METRICS_FILE,
     Measurement,
-    OnMeasurement,
-    OnStep,
     Schedule,
     Trainer,
     read_metrics,
@@ -93,11 +91,10 @@ def run_training(spec: TrainSpec, contract: RobotContract, progress: Progress) -
     """
     _check_out(spec)
     torch.set_num_threads(spec.threads)
-    on_episode: OnEpisode = progress.episode
-    cache = read_dataset(spec.dataset, contract, spec.images, on_episode)
+    cache = read_dataset(spec.dataset, contract, spec.images, progress.episode)
     training, validation = split_episodes(cache.texts, spec.validation_episodes, spec.schedule.seed)
     frames = cache.frames_of(training)
-    state, action = (_normalization(rows[frames], contract) for rows in (cache.state, cache.action))
+    state, action = (normalization(rows[frames], contract) for rows in (cache.state, cache.action))
     vocabulary = Vocabulary.from_texts(cache.texts[i] for i in training)
     config = _policy_config(spec, contract, vocabulary)
     document = _run_document(spec, contract, cache, vocabulary, config)
@@ -107,9 +104,7 @@ def run_training(spec: TrainSpec, contract: RobotContract, progress: Progress) -
     network = build_network(config, spec.schedule.seed)
     probe = Probe(cache, source, validation, action, contract)
     trainer = Trainer(network, source, frames, probe, spec.schedule, spec.out)
-    on_step: OnStep = progress.step
-    on_measurement: OnMeasurement = progress.measured
-    final = trainer.run(spec.resume, on_step, on_measurement)
+    final = trainer.run(spec.resume, progress.step, progress.measured)
     (spec.out / "curve.svg").write_text(curve_svg(read_metrics(spec.out), f"finevla train: {spec.out.name}"))
     return TrainReport(
         episodes=cache.episodes,
@@ -150,7 +145,8 @@ def _check_out(spec: TrainSpec) -> None:
         )
 
 
-def _normalization(rows: np.ndarray[Any, np.dtype[np.float64]], contract: RobotContract) -> Chain:
+def normalization(rows: np.ndarray[Any, np.dtype[np.float64]], contract: RobotContract) -> Chain:
+    """Normalization by the statistics of `rows` (N, dof); the spread has a floor per joint."""
     floors = np.full(contract.dof, _STD_FLOOR_RAD)
     for index in contract.grippers.values():
         floors[index] = _STD_FLOOR_SHARE * (contract.upper[index] - contract.lower[index])

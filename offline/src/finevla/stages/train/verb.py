@@ -154,8 +154,8 @@ def _report_text(config: Config, report: TrainReport) -> str:
     return "\n".join(
         [
             f"trained     {config.out}",
-            f"data        {report.episodes} episodes, {report.frames} frames, hash {report.dataset_hash[:12]}",
-            f"policy      {report.parameters} parameters, {len(report.words)} words: {', '.join(report.words)}",
+            f"data        {report.episodes} episodes, {report.frames} frames, {report.dataset_hash[:12]}",
+            f"policy      {report.parameters} parameters; words: {', '.join(report.words)}",
             f"last loss   {final.loss:.4f} at step {final.step}",
             f"binding R2  {r2}",
             f"next        finevla export {config.out} --out BUNDLE",

@@ -1,0 +1,141 @@
+"""The robot without a mind: transport, arms and cameras (real or simulated), and the instruction node.
+
+Included by bringup.launch.py and record.launch.py, whose arguments these are too.
+"""
+
+from launch import LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    SetEnvironmentVariable,
+    Shutdown,
+)
+from launch.conditions import IfCondition, UnlessCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import (
+    EnvironmentVariable,
+    LaunchConfiguration,
+    PathJoinSubstitution,
+    PythonExpression,
+)
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+SHARE = FindPackageShare("finevla")
+SIM = LaunchConfiguration("sim")
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """What can be chosen."""
+    return [
+        DeclareLaunchArgument(
+            "sim", default_value="false", description="simulate arms and cameras", choices=["true", "false"]
+        ),
+        DeclareLaunchArgument(
+            "enable",
+            default_value=SIM,
+            description="switch the motors on as soon as the driver is active (in simulation the default)",
+        ),
+        DeclareLaunchArgument(
+            "cameras",
+            default_value="none",
+            description="v4l2: run a node for the contract's cameras; none: the vendor's nodes publish them",
+            choices=["none", "v4l2"],
+        ),
+        DeclareLaunchArgument(
+            "command_source",
+            default_value="policy",
+            description="what moves the arms: action chunks, or the leader arms",
+            choices=["policy", "leader"],
+        ),
+        DeclareLaunchArgument(
+            "contract_file", default_value="", description="robot contract in YAML; empty: the one of finevla"
+        ),
+        DeclareLaunchArgument(
+            "network",
+            default_value=PythonExpression(["'local' if '", SIM, "'.lower() in ('true', '1') else 'robot'"]),
+            description="local: this machine only; robot: all network interfaces",
+        ),
+        DeclareLaunchArgument(
+            "domain",
+            default_value=EnvironmentVariable("ROS_DOMAIN_ID", default_value="0"),
+            description="ROS domain",
+        ),
+    ]
+
+
+def transport() -> list[SetEnvironmentVariable]:
+    """Default Fast DDS loses large images; the profile uses shared memory segments that hold them."""
+    profile = PathJoinSubstitution([SHARE, "fastdds", [LaunchConfiguration("network"), ".xml"]])
+    return [
+        SetEnvironmentVariable("ROS_DOMAIN_ID", LaunchConfiguration("domain")),
+        SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", profile),
+    ]
+
+
+def driver(condition: IfCondition | UnlessCondition, files: list[str], more: dict) -> Node:
+    """The driver of both arms; the lifecycle manager configures and activates it."""
+    return Node(
+        package="cobotmagic_driver",
+        executable="driver_node",
+        name="finevla_driver",
+        output="screen",
+        parameters=[
+            *(PathJoinSubstitution([SHARE, "params", name]) for name in files),
+            {
+                "contract_file": ParameterValue(LaunchConfiguration("contract_file"), value_type=str),
+                "command_source": LaunchConfiguration("command_source"),
+                **more,
+            },
+        ],
+        condition=condition,
+        on_exit=Shutdown(reason="the driver ended"),
+    )
+
+
+def camera(name: str, condition: IfCondition) -> Node:
+    """One UVC camera; params/cameras.yaml says which. If it dies the policy holds."""
+    return Node(
+        package="finevla_perception",
+        executable="camera_node",
+        name=name,
+        output="screen",
+        parameters=[PathJoinSubstitution([SHARE, "params", "cameras.yaml"])],
+        condition=condition,
+    )
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describes the robot."""
+    bus = ['{"host": "127.0.0.1", "port": ', LaunchConfiguration("can_port"), ', "tcp_tune": true}']
+    socketcand = {"can_interface": "socketcand", "can_options": ParameterValue(bus, value_type=str)}
+    sim_file = PathJoinSubstitution([SHARE, "launch", "sim.launch.py"])
+    simulated = IncludeLaunchDescription(PythonLaunchDescriptionSource(sim_file))
+    cameras = PythonExpression(
+        ["'", LaunchConfiguration("cameras"), "' == 'v4l2' and '", SIM, "'.lower() in ('false', '0')"]
+    )
+    return LaunchDescription(
+        [
+            *arguments(),
+            *transport(),
+            GroupAction(
+                [simulated, driver(IfCondition("true"), ["driver.yaml", "driver_sim.yaml"], socketcand)],
+                scoped=False,
+                condition=IfCondition(SIM),
+            ),
+            driver(UnlessCondition(SIM), ["driver.yaml"], {}),
+            *(camera(f"finevla_camera_{number}", IfCondition(cameras)) for number in (1, 2, 3)),
+            Node(
+                package="finevla_perception",
+                executable="instruction_node",
+                name="finevla_instruction",
+                output="screen",
+                parameters=[
+                    {"contract_file": ParameterValue(LaunchConfiguration("contract_file"), value_type=str)}
+                ],
+                on_exit=Shutdown(reason="the instruction node ended"),
+            ),
+        ]
+    )

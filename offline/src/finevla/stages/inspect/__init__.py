@@ -1,0 +1,1 @@
+"""What a path holds: a bag, a dataset, a training directory or a bundle."""

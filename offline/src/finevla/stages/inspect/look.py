@@ -1,0 +1,155 @@
+"""Looks at one path, says what it is, and lists everything in which it differs from the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from finevla.bag import EpisodeReader
+from finevla.contract import keys
+from finevla.contract.bundle import DOCUMENT_FILE, read_bundle
+from finevla.contract.robot import RobotContract, difference
+from finevla.errors import BagError, DatasetError, FineVLAError
+
+RUN_FILE = "run.json"
+"""What `finevla train` writes; named here because the trainer needs torch and this does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What lies at a path. `problems` is empty where it matches the contract."""
+
+    kind: str
+    path: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+def look(path: Path, contract: RobotContract) -> Finding:
+    """Inspects a path.
+
+    Raises:
+        FineVLAError: It does not exist, or is none of the four, or is damaged.
+    """
+    if (path / DOCUMENT_FILE).is_file():
+        return _bundle(path, contract)
+    if (path / RUN_FILE).is_file():
+        return _training(path, contract)
+    if (path / "meta" / "info.json").is_file():
+        return _dataset(path, contract)
+    if (path / "metadata.yaml").is_file() or any(path.glob("*.mcap")) or any(path.glob("*.db3")):
+        return _bag(path, contract)
+    raise FineVLAError(
+        "this is nothing that FineVLA knows",
+        where=path,
+        expected="a bag (metadata.yaml), a dataset (meta/info.json), "
+        f"a training directory ({RUN_FILE}) or a bundle ({DOCUMENT_FILE})",
+        found="a folder without these" if path.is_dir() else "a file" if path.exists() else "nothing",
+        remedy="give the directory itself, not its parent",
+    )
+
+
+def _bag(path: Path, contract: RobotContract) -> Finding:
+    problems: list[str] = []
+    with EpisodeReader(path, contract) as reader:
+        info = reader.info
+        problems += [f"no message on {topic}" for topic in reader.missing()]
+        if info.contract_hash and info.contract_hash != contract.hash:
+            recorded = yaml.safe_load(reader.contract_yaml) or {}
+            lines = difference(contract.document, recorded)
+            problems += [f"another contract: {line}" for line in lines] or ["another contract hash"]
+        try:
+            events = sum(1 for _ in reader.events())
+        except FineVLAError as err:
+            events = 0
+            problems.append(str(err))
+        facts = {
+            "instruction": info.instruction,
+            "outcome": info.outcome or "not judged",
+            "operator": info.operator,
+            "source": info.source or "unknown",
+            "contract_hash": info.contract_hash or "not recorded",
+            "events_read": events,
+            "lost_while_recording": dict(info.dropped),
+            "messages": reader.counts(),
+        }
+    return Finding("bag", str(path), facts, tuple(problems))
+
+
+def _dataset(path: Path, contract: RobotContract) -> Finding:
+    info = _json(path / "meta" / "info.json", DatasetError)
+    features = info.get("features", {})
+    problems = [
+        f"{key} has other joints or another order: {features.get(key, {}).get('names')}"
+        for key in (keys.STATE, keys.ACTION)
+        if features.get(key, {}).get("names") != list(contract.joint_names)
+    ]
+    for name, camera in contract.cameras.items():
+        shape = features.get(camera.key, {}).get("shape")
+        if shape is None:
+            problems.append(f"camera {name} is absent")
+        elif list(shape) != [camera.height, camera.width, 3]:
+            problems.append(f"camera {name} has shape {shape}, not {[camera.height, camera.width, 3]}")
+    if info.get("fps") != contract.rates_hz.frame:
+        problems.append(f"{info.get('fps')} frames per second, not {contract.rates_hz.frame}")
+    facts = {
+        "format": info.get("codebase_version", "unknown"),
+        "episodes": info.get("total_episodes"),
+        "frames": info.get("total_frames"),
+        "tasks": info.get("total_tasks"),
+        "fps": info.get("fps"),
+    }
+    record = path / "meta" / "finevla.json"
+    if record.is_file():
+        document = _json(record, DatasetError)
+        facts["dataset_hash"] = document.get("dataset_hash")
+        facts["contract_hash"] = document.get("contract_hash")
+        facts["fine_grained_episodes"] = document.get("fine_grained_episodes")
+        lines = difference(contract.document, document.get("contract", {}))
+        problems += [f"another contract: {line}" for line in lines]
+    return Finding("dataset", str(path), facts, tuple(problems))
+
+
+def _training(path: Path, contract: RobotContract) -> Finding:
+    document = _json(path / RUN_FILE, DatasetError)
+    lines = difference(contract.document, document.get("contract", {}))
+    facts = {
+        key: document.get(key)
+        for key in ("dataset_hash", "contract_hash", "episodes", "frames", "vocabulary", "schedule")
+    }
+    return Finding("training directory", str(path), facts, tuple(f"another contract: {x}" for x in lines))
+
+
+def _bundle(path: Path, contract: RobotContract) -> Finding:
+    try:
+        bundle = read_bundle(path, contract)
+    except FineVLAError as err:
+        return Finding("bundle", str(path), {}, (str(err),))
+    content = bundle.content
+    facts = {
+        "checkpoint_id": bundle.checkpoint_id,
+        "cameras": list(content.images),
+        "horizon": content.horizon,
+        "dt_s": content.dt_s,
+        "vocabulary": list(content.vocabulary),
+        "bytes": sum(file.stat().st_size for file in path.iterdir()),
+        "provenance": dict(content.provenance),
+    }
+    return Finding("bundle", str(path), facts)
+
+
+def _json(path: Path, error: type[DatasetError | BagError]) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError) as err:
+        raise error("a file cannot be read", where=path, found=err, remedy="make it again") from err
+    if not isinstance(document, dict):
+        raise error(
+            "a file is not a JSON object", where=path, found=type(document).__name__, remedy="make it again"
+        )
+    return document

@@ -1,0 +1,54 @@
+"""`finevla inspect`: what a path holds and whether it matches the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from finevla.contract.robot import load_contract
+from finevla.stages.inspect.look import Finding, look
+from finevla.stages.report import plain
+
+
+@dataclass(frozen=True)
+class Config:
+    """Says what a path holds (bag, dataset, training directory, bundle) and whether it fits the robot.
+
+    Exit code 0 where it matches the contract, 1 where it does not, 2 where it is none of these.
+    """
+
+    path: tyro.conf.Positional[Path]
+    """The directory."""
+    contract: Path | None = None
+    """Another contract to compare with; the shipped one by default."""
+    json: bool = False
+    """Print the finding as JSON."""
+
+
+def _lines(facts: Mapping[str, Any], indent: str = "  ") -> list[str]:
+    lines = []
+    for key, value in facts.items():
+        if isinstance(value, Mapping) and value:
+            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return lines
+
+
+def render(finding: Finding) -> str:
+    """The finding as text."""
+    verdict = "matches the contract" if not finding.problems else "does NOT match the contract"
+    lines = [f"{finding.kind} {finding.path}", *_lines(finding.facts), verdict]
+    return "\n".join(lines + [f"  - {problem}" for problem in finding.problems])
+
+
+def main(config: Config) -> int:
+    """Looks and prints."""
+    finding = look(config.path, load_contract(config.contract))
+    print(json.dumps(plain(finding)) if config.json else render(finding))
+    return 1 if finding.problems else 0

@@ -1,0 +1,1 @@
+"""Demonstrations of the scripted expert as bags, faster than real time."""

@@ -1,0 +1,132 @@
+"""Camera and joint subscriptions of the policy node, assembled into frames."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from finevla_perception.convert import joint_values, stamp_to_ns
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image, JointState
+
+from finevla.contract import ARM_SIDES, RobotContract
+from finevla.contract.assemble import Frame, FrameAssembler
+from finevla.errors import ContractError
+from finevla_policy.params import PolicyParams
+
+
+class Streams:
+    """Subscribes what a policy needs and hands over each frame as soon as it is complete.
+
+    Images are not decoded here. A camera that the policy does not use is only listened to, without
+    taking its messages apart, so that its death is noticed.
+
+    Args:
+        node: Node that subscribes.
+        contract: Topics, names and rates.
+        params: Transport, and whether unused cameras are watched.
+        cameras: Cameras that the policy uses; the pivot is added.
+        on_frames: Takes the new frames; called in the callback of the message that completed them.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        contract: RobotContract,
+        params: PolicyParams,
+        cameras: Sequence[str],
+        on_frames: Callable[[list[Frame[Any]]], None],
+    ) -> None:
+        wanted = {contract.sync.pivot, *cameras}
+        self.cameras = tuple(name for name in contract.cameras if name in wanted)
+        """Cameras whose images are in the frames."""
+        self._node = node
+        self._contract = contract
+        self._on_frames = on_frames
+        self._lock = threading.Lock()
+        self._assembler: FrameAssembler[Any] = FrameAssembler(contract, self.cameras)
+        self._heard_ns: dict[str, int | None] = {}
+        self._wrong: set[str] = set()
+        self._subscriptions = [self._subscribe_camera(name, params) for name in self.cameras]
+        if params.watch_all_cameras:
+            others = [name for name in contract.cameras if name not in self.cameras]
+            self._heard_ns = dict.fromkeys(others)
+            self._subscriptions += [self._listen_to(name, params) for name in others]
+        self._subscriptions += [self._subscribe_arm(side) for side in ARM_SIDES]
+
+    def ages_ns(self, now_ns: int) -> dict[str, int | None]:
+        """Age of the newest message of every stream; None where none came yet."""
+        with self._lock:
+            ages = self._assembler.ages_ns(now_ns)
+            heard = {name: None if ns is None else now_ns - ns for name, ns in self._heard_ns.items()}
+        return {**ages, **heard}
+
+    def reset(self) -> None:
+        """Forgets all messages, so that no old one becomes part of a new frame."""
+        with self._lock:
+            self._assembler.reset()
+
+    def close(self) -> None:
+        """Ends all subscriptions."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def _topic(self, camera: str, params: PolicyParams) -> tuple[type, str]:
+        spec = self._contract.cameras[camera]
+        compressed = params.image_transport == "compressed"
+        return (CompressedImage, spec.compressed_topic) if compressed else (Image, spec.raw_topic)
+
+    def _subscribe_camera(self, camera: str, params: PolicyParams) -> Any:
+        kind, topic = self._topic(camera, params)
+        callback = partial(self._on_image, camera)
+        return self._node.create_subscription(kind, topic, callback, qos_profile_sensor_data)
+
+    def _listen_to(self, camera: str, params: PolicyParams) -> Any:
+        kind, topic = self._topic(camera, params)
+        callback = partial(self._on_unused, camera)
+        return self._node.create_subscription(kind, topic, callback, qos_profile_sensor_data, raw=True)
+
+    def _subscribe_arm(self, side: str) -> Any:
+        topic = self._contract.arms[side].feedback_topic
+        callback = partial(self._on_joints, side)
+        return self._node.create_subscription(JointState, topic, callback, qos_profile_sensor_data)
+
+    def _on_image(self, camera: str, msg: Image | CompressedImage) -> None:
+        with self._lock:
+            self._assembler.push_image(camera, stamp_to_ns(msg.header.stamp), msg)
+            frames = self._completed()
+        self._hand_over(frames)
+
+    def _on_unused(self, camera: str, _: bytes) -> None:
+        with self._lock:
+            self._heard_ns[camera] = self._node.get_clock().now().nanoseconds
+
+    def _on_joints(self, side: str, msg: JointState) -> None:
+        arm = self._contract.arms[side]
+        try:
+            values = joint_values(msg, arm.wire_names, arm.feedback_topic)
+        except ContractError as err:
+            # A wrong message is no message: the stream goes stale and the arms hold.
+            if side not in self._wrong:
+                self._wrong.add(side)
+                self._node.get_logger().error(str(err))
+            return
+        self._wrong.discard(side)
+        with self._lock:
+            self._assembler.push_joints(side, stamp_to_ns(msg.header.stamp), values)
+            frames = self._completed()
+        self._hand_over(frames)
+
+    def _completed(self) -> list[Frame[Any]]:
+        frames = []
+        while (frame := self._assembler.pop()) is not None:
+            frames.append(frame)
+        return frames
+
+    def _hand_over(self, frames: list[Frame[Any]]) -> None:
+        if frames:
+            self._on_frames(frames)

@@ -1,0 +1,189 @@
+"""The node `finevla_recorder`: the contract's topics, as they come, into one bag per episode."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from finevla_msgs.msg import EpisodeMark
+from finevla_msgs.srv import LabelRecording, StartRecording, StopRecording
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.serialization import serialize_message
+
+from finevla.bag import relabel
+from finevla.contract.clock import to_ns
+from finevla.contract.episode import EpisodeInfo, RecordedTopic, Role, recorded_topics
+from finevla.contract.params import read
+from finevla.contract.robot import load_contract
+from finevla.contract.services import RECORDER_LABEL, RECORDER_NODE, RECORDER_START, RECORDER_STOP
+from finevla.errors import BagError, FineVLAError
+from finevla_system.recorder_convert import latched_qos, mark, message_class, subscription_qos
+from finevla_system.recorder_params import RecorderParams
+from finevla_system.recorder_session import RecordingSession, Watch
+
+
+class RecorderNode(Node):
+    """Subscribes raw, so that not one message is decoded; a thread of its own writes the disk."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(RECORDER_NODE, **kwargs)
+        self.params = read(self, RecorderParams, ParameterDescriptor)
+        self.contract = load_contract()
+        topics = recorded_topics(self.contract)
+        self.session: RecordingSession | None = None
+        self.finished: Path | None = None
+        self.watch = Watch(topics)
+        self.marks = self.create_publisher(EpisodeMark, self.contract.topics.episode_mark, latched_qos())
+        for topic in topics:
+            if topic.role is not Role.MARK:  # the recorder writes its own marks
+                self._subscribe(topic)
+        self.create_service(StartRecording, RECORDER_START, self._guarded(self._start))
+        self.create_service(StopRecording, RECORDER_STOP, self._guarded(self._stop))
+        self.create_service(LabelRecording, RECORDER_LABEL, self._guarded(self._label))
+        self.get_logger().info(f"ready; bags go to {Path(self.params.out_dir).absolute()}")
+
+    def _subscribe(self, topic: RecordedTopic) -> None:
+        callback = functools.partial(self._on_message, topic.topic)
+        self.create_subscription(
+            message_class(topic.type), topic.topic, callback, subscription_qos(topic), raw=True
+        )
+
+    def _on_message(self, topic: str, cdr: bytes) -> None:
+        now_ns = self.get_clock().now().nanoseconds
+        self.watch.saw(topic, now_ns)
+        if self.session is not None:
+            self.session.push(topic, now_ns, cdr)
+
+    def _guarded(self, handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], Any]:
+        """A service callback that turns our errors into a refusal with words."""
+
+        def callback(request: Any, response: Any) -> Any:
+            try:
+                handle(request, response)
+                response.success = True
+            except FineVLAError as err:
+                response.success = False
+                response.message = str(err)
+                self.get_logger().error(str(err))
+            return response
+
+        return callback
+
+    def _start(self, request: StartRecording.Request, response: StartRecording.Response) -> None:
+        if self.session is not None:
+            raise BagError(
+                "a recording is running",
+                where=self.session.info.episode_id,
+                remedy=f"stop it first ({RECORDER_STOP})",
+            )
+        now = self.get_clock().now()
+        silent = self.watch.silent(now.nanoseconds, to_ns(self.params.fresh_s))
+        if silent:
+            raise BagError(
+                "a topic that every episode needs has no data",
+                expected=f"a message within the last {self.params.fresh_s} s on every camera and arm topic",
+                found="; ".join(silent),
+                remedy="start the camera or driver (leader arms too), then start the recording again",
+            )
+        info = EpisodeInfo(
+            request.episode_id or f"episode_{now.nanoseconds}",
+            instruction=request.instruction,
+            operator=self.params.operator,
+            source="recorder",
+        )
+        out = Path(self.params.out_dir)
+        self.session = RecordingSession(out, info, self.contract, self.params.queue_messages)
+        self._mark("start", self.session.info)
+        response.path = str((out / info.episode_id).absolute())
+        response.message = (
+            "recording"
+            if info.instruction
+            else (f"recording; no instruction was given: say one on {self.contract.topics.instruction}")
+        )
+
+    def _stop(self, request: StopRecording.Request, response: StopRecording.Response) -> None:
+        session = self._running()
+        if request.discard:
+            self._mark("discard", session.info)
+            session.discard()
+            self.session = None
+            response.message = "discarded"
+            return
+        judged = session.info.labeled(request.outcome or session.info.outcome)
+        self._mark("stop", judged)
+        self.session = None
+        self.finished, counts = session.stop(judged.outcome)
+        response.path = str(self.finished.absolute())
+        response.messages = sum(counts.values())
+        rows = [
+            f"{topic.topic}: {counts.get(topic.topic, 0)}"
+            + (
+                " MISSING, the bag cannot be converted"
+                if topic.required and not counts.get(topic.topic)
+                else ""
+            )
+            for topic in recorded_topics(self.contract)
+        ]
+        lost = [f"{topic}: {count} LOST" for topic, count in session.dropped.items()]
+        response.message = "\n".join(rows + lost)
+
+    def _label(self, request: LabelRecording.Request, response: LabelRecording.Response) -> None:
+        if self.session is not None:
+            self.session.label(request.outcome, request.note)
+            info = self.session.info
+        elif self.finished is not None:
+            info = relabel(self.finished, request.outcome, request.note)
+        else:
+            raise BagError("there is nothing to label", remedy="record an episode first")
+        self._mark("label", info)
+        response.message = f"{info.episode_id}: {info.outcome or 'not judged'}"
+
+    def _running(self) -> RecordingSession:
+        if self.session is None:
+            raise BagError("no recording is running", remedy=f"start one first ({RECORDER_START})")
+        return self.session
+
+    def _mark(self, kind: str, info: EpisodeInfo) -> None:
+        """Publishes a mark and writes it to the running bag."""
+        now = self.get_clock().now()
+        message = mark(kind, info, now.to_msg())
+        self.marks.publish(message)
+        if self.session is not None:
+            self.session.push(self.contract.topics.episode_mark, now.nanoseconds, serialize_message(message))
+
+    def finish(self) -> None:
+        """Ends a running recording as not judged, so that nothing recorded is lost."""
+        if self.session is not None:
+            session, self.session = self.session, None
+            try:
+                path, _ = session.stop(session.info.outcome)
+            except FineVLAError as err:
+                self.get_logger().fatal(str(err))
+                return
+            self.get_logger().warning(f"the recorder ended during a recording; kept {path}")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node until it is told to stop."""
+    rclpy.init(args=args)
+    node: RecorderNode | None = None
+    try:
+        node = RecorderNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass  # the ordinary end
+    except FineVLAError as err:
+        rclpy.logging.get_logger(RECORDER_NODE).fatal(str(err))
+        return 2
+    finally:
+        if node is not None:
+            node.finish()
+        rclpy.try_shutdown()
+    return 0

@@ -1,0 +1,24 @@
+"""Parameters of `finevla_recorder`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from finevla.contract.params import param
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderParams:
+    """One line per parameter: default, description, bounds."""
+
+    out_dir: str = param("bags", "Folder of the bags; created when the first recording starts.")
+    operator: str = param("", "Name of the operator, stored in every bag.")
+    fresh_s: float = param(
+        1.0,
+        "A camera or arm topic older than this when a recording starts is missing.",
+        lower=0.05,
+        upper=60.0,
+    )
+    queue_messages: int = param(
+        20000, "Messages that may wait for the disk; more are dropped and counted.", lower=100, upper=1000000
+    )

@@ -1,0 +1,114 @@
+"""One recording: a bag, a queue and the thread that empties it. No ROS."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from finevla.bag import EpisodeWriter
+from finevla.contract.episode import EpisodeInfo, RecordedTopic
+from finevla.contract.robot import RobotContract
+from finevla.errors import BagError
+
+
+class RecordingSession:
+    """Takes serialized messages from any thread and writes them from one of its own.
+
+    Args:
+        out: Folder of the bags.
+        info: Facts of the episode.
+        contract: The contract in force.
+        capacity: Messages that may wait; beyond it messages are dropped and counted.
+
+    Raises:
+        BagError: The bag cannot be created.
+    """
+
+    def __init__(self, out: Path, info: EpisodeInfo, contract: RobotContract, capacity: int) -> None:
+        self.info = info
+        self.dropped: Counter[str] = Counter()
+        self._writer = EpisodeWriter(out, info, contract)
+        self._queue: queue.Queue[tuple[str, int, bytes] | None] = queue.Queue(capacity)
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._drain, name="recorder", daemon=True)
+        self._thread.start()
+
+    def push(self, topic: str, stamp_ns: int, cdr: bytes) -> None:
+        """Queues a message; never blocks."""
+        try:
+            self._queue.put_nowait((topic, stamp_ns, cdr))
+        except queue.Full:
+            self.dropped[topic] += 1
+
+    def stop(self, outcome: str) -> tuple[Path, dict[str, int]]:
+        """Writes what is queued and finishes the bag.
+
+        Returns:
+            The bag's directory and the number of messages by topic.
+
+        Raises:
+            BagError: The disk refused a message (the bag stays where it grew), or the outcome is unknown.
+        """
+        info = replace(self.info.labeled(outcome), dropped=dict(self.dropped))
+        self._finish()
+        if self._error is not None:
+            raise BagError(
+                "the recording could not be written",
+                where=self._writer.path,
+                found=self._error,
+                remedy="check the disk; what was written lies in the folder .recording beside the bags",
+            ) from self._error
+        return self._writer.close(info), dict(self._writer.counts)
+
+    def discard(self) -> None:
+        """Ends the recording and removes it."""
+        self._finish()
+        self._writer.discard()
+
+    def label(self, outcome: str, note: str) -> None:
+        """Judges the running episode.
+
+        Raises:
+            BagError: The outcome is unknown.
+        """
+        self.info = self.info.labeled(outcome, note)
+
+    def _finish(self) -> None:
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def _drain(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            if self._error is not None:
+                continue
+            try:
+                self._writer.write_raw(*entry)
+            except (OSError, BagError) as err:
+                self._error = err
+
+
+class Watch:
+    """When each topic last had data, to say before a recording what would be missing."""
+
+    def __init__(self, topics: tuple[RecordedTopic, ...]) -> None:
+        self._required = tuple(topic.topic for topic in topics if topic.required)
+        self._last_ns: dict[str, int] = {}
+
+    def saw(self, topic: str, now_ns: int) -> None:
+        """Notes a message."""
+        self._last_ns[topic] = now_ns
+
+    def silent(self, now_ns: int, fresh_ns: int) -> list[str]:
+        """Required topics without a recent message, each with its age in words."""
+        lines = []
+        for topic in self._required:
+            last = self._last_ns.get(topic)
+            if last is None:
+                lines.append(f"{topic} (no message yet)")
+            elif now_ns - last > fresh_ns:
+                lines.append(f"{topic} (silent for {(now_ns - last) / 1e9:.1f} s)")
+        return lines

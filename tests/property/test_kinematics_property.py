@@ -1,0 +1,52 @@
+"""The closed-form inverse kinematics undoes the forward kinematics, within the limits, or says no."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finevla.contract import ARM_SIDES, load_contract
+from finevla.errors import SimulationError
+from finevla.sim.kinematics import dh_table, reach, solve_planar, tool_pose
+from finevla.sim.scene import BOWL_X_M, CUBE_X_M, CUBE_Y_M
+from finevla.sim.tasks import GRASP_Z_M, LIFT_Z_M
+
+CONTRACT = load_contract()
+sides = st.sampled_from(ARM_SIDES)
+workspace = st.tuples(
+    st.floats(CUBE_X_M[0], BOWL_X_M[1]), st.floats(*CUBE_Y_M), st.floats(GRASP_Z_M, LIFT_Z_M)
+).map(np.array)
+
+
+@given(sides, workspace, st.floats(-0.5, 0.5))
+def test_every_point_of_the_workspace_is_reached_by_both_arms(side, tip, roll):
+    q = reach(CONTRACT, side, tip, roll)
+    arm = CONTRACT.arm_slice(side)
+    assert (q >= CONTRACT.lower[arm][:6]).all()
+    assert (q <= CONTRACT.upper[arm][:6]).all()
+    pose = tool_pose(CONTRACT, side, q)
+    np.testing.assert_allclose(pose[:3, 3], tip, atol=1e-9)
+    assert pose[2, 2] < -0.3  # the gripper points down
+
+
+@given(sides, st.floats(0.0, 0.5))
+def test_tilt_is_the_angle_to_straight_down(side, tilt):
+    tip = np.array([0.25, 0.0, 0.05])
+    try:
+        q = solve_planar(CONTRACT, side, tip, tilt=tilt)
+    except SimulationError:
+        return
+    assert math.acos(-tool_pose(CONTRACT, side, q)[2, 2]) == pytest.approx(tilt, abs=1e-6)
+
+
+@given(sides, st.floats(0.8, 3.0), st.floats(-1.0, 1.0))
+def test_far_points_are_refused(side, x, y):
+    with pytest.raises(SimulationError, match="cannot reach"):
+        reach(CONTRACT, side, np.array([x, y, 0.1]))
+
+
+def test_unknown_firmware_generation_is_refused():
+    with pytest.raises(SimulationError, match="zero shift"):
+        dh_table(2)

@@ -1,0 +1,166 @@
+"""The dashboard node in a ROS domain of its own: it shows what is published and calls what is offered."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+pytest.importorskip("finevla_msgs.msg")
+dashboard_node = pytest.importorskip("finevla_system.dashboard_node")
+
+from finevla_msgs import msg, srv
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage, JointState
+from std_srvs.srv import SetBool, Trigger
+
+from finevla.contract import load_contract, services
+
+pytestmark = pytest.mark.ros
+DOMAIN = int(os.environ["ROS_DOMAIN_ID"])
+CONTRACT = load_contract()
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def until(condition, seconds: float = 10.0):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture
+def nodes():
+    context = Context()
+    rclpy.init(context=context, domain_id=DOMAIN)
+    peer = rclpy.create_node("peer", context=context)
+    board = dashboard_node.DashboardNode(context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(peer)
+    executor.add_node(board)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    yield board, peer
+    executor.shutdown()
+    thread.join(5)
+    board.destroy_node()
+    peer.destroy_node()
+    context.try_shutdown()
+
+
+def test_shows_the_newest_of_everything(nodes) -> None:
+    board, peer = nodes
+    topics = CONTRACT.topics
+    assert board.snapshot()["driver"]["fields"]["state"] == "silent"
+    assert board.snapshot()["recorder"]["fields"]["state"] == "not running"
+    parsed = msg.ParsedInstruction(text="use the left arm", unknown_words=["frobnicate"])
+    parsed.values = [msg.DimensionValue(dimension="active_actor", slot="actor", value="left_arm")]
+    arms = [msg.ArmState(side="left", connected=True, enabled=True), msg.ArmState(side="right")]
+    driver = msg.DriverState(state=msg.DriverState.HOLD, reason="chunk is old", arms=arms)
+    driver.interventions, driver.intervention_counts = ["velocity", "position"], [3, 0]
+    status = msg.InstructionStatus(state=msg.InstructionStatus.REJECTED, reason="empty")
+    policy = msg.PolicyStatus(state=msg.PolicyStatus.RUNNING, latency_s=0.004, checkpoint_id="ck")
+    for kind, topic, message in (
+        (msg.ParsedInstruction, topics.instruction_parsed, parsed),
+        (msg.InstructionStatus, topics.instruction_status, status),
+        (msg.PolicyStatus, topics.policy_status, policy),
+        (msg.DriverState, topics.driver_state, driver),
+    ):
+        peer.create_publisher(kind, topic, LATCHED).publish(message)
+    until(lambda: board.snapshot()["driver"]["fields"]["state"] == "hold")
+    until(lambda: board.snapshot()["policy"]["fields"]["state"] == "running")
+    shown = until(lambda: (s := board.snapshot())["instruction"]["fields"]["state"] == "rejected" and s)
+    assert shown["instruction"]["tone"] == "bad"
+    until(lambda: board.snapshot()["instruction"]["fields"]["unknown words"] == "frobnicate")
+    shown = board.snapshot()
+    assert shown["instruction"]["fields"]["fixes"] == "actor = left_arm"
+    assert shown["policy"]["fields"]["latency"].startswith("4.0 ms")
+    assert shown["driver"]["fields"]["limits acted"] == "velocity 3x"
+    assert shown["driver"]["fields"]["left arm"].startswith("torque on")
+    assert shown["driver"]["fields"]["right arm"] == "not connected"
+
+
+def test_shows_pictures_and_joints_by_name(nodes) -> None:
+    board, peer = nodes
+    camera = CONTRACT.cameras["cam_high"]
+    arm = CONTRACT.arms["left"]
+    pictures = peer.create_publisher(CompressedImage, camera.compressed_topic, 1)
+    joints = peer.create_publisher(JointState, arm.feedback_topic, 1)
+    names = list(reversed(arm.wire_names))
+
+    def publish() -> bool:
+        pictures.publish(CompressedImage(format="jpeg", data=b"abc"))
+        joints.publish(JointState(name=names, position=[float(i) for i in range(7)]))
+        return bool(board.frame("cam_high")) and board.snapshot()["joints"][0][1] is not None
+
+    until(publish)
+    assert board.frame("cam_high")[1] == b"abc"
+    assert board.frame("cam_left_wrist") is None
+    rows = board.snapshot()["joints"]
+    assert [row[1] for row in rows] == [6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]
+    assert [row[2] for row in rows] == [None] * 7
+    assert rows[-1][0] == "gripper"
+
+
+def test_joints_that_do_not_fit_are_not_shown(nodes) -> None:
+    board, _ = nodes
+    board._keep_joints("left", JointState(name=list(CONTRACT.arms["left"].wire_names), position=[0.1] * 7))
+    assert board.snapshot()["joints"][0][1] == 0.1
+    board._keep_joints("left", JointState(name=["joint0"], position=[0.2]))
+    assert board.snapshot()["joints"][0][1] is None
+
+
+def test_says_it_where_nobody_listens(nodes) -> None:
+    board, _ = nodes
+    assert board.act("instruct", {"text": "lift"}) == (
+        False,
+        "the instruction node does not listen; is it running?",
+    )
+    worked, why = board.act("stop", {})
+    assert not worked
+    assert services.DRIVER_STOP in why
+
+
+def test_sentences_and_commands_arrive(nodes) -> None:
+    board, peer = nodes
+    heard: list[tuple[str, object]] = []
+
+    def answer(name):
+        def handle(request, response):
+            heard.append((name, request))
+            response.success, response.message = True, f"did {name}"
+            return response
+
+        return handle
+
+    peer.create_subscription(
+        msg.Instruction, CONTRACT.topics.instruction, lambda m: heard.append(("say", m)), 1
+    )
+    offered = {
+        services.DRIVER_STOP: Trigger,
+        services.DRIVER_ENABLE: SetBool,
+        services.RECORDER_START: srv.StartRecording,
+        services.RECORDER_STOP: srv.StopRecording,
+    }
+    for name, kind in offered.items():
+        peer.create_service(kind, name, answer(name))
+    until(lambda: all(board._calls[name].service_is_ready() for name in offered))
+    until(lambda: board.act("instruct", {"text": "lift the red cube"})[0])
+    assert board.act("stop", {}) == (True, f"did {services.DRIVER_STOP}")
+    assert board.act("enable", {})[0]
+    assert board.act("disable", {})[0]
+    assert board.act("record_start", {"instruction": "lift"})[0]
+    assert board.act("record_stop", {"outcome": "success"})[0]
+    until(lambda: any(name == "say" for name, _ in heard))
+    assert next(m for name, m in heard if name == "say").text == "lift the red cube"
+    assert [r.data for name, r in heard if name == services.DRIVER_ENABLE] == [True, False]
+    assert next(r for name, r in heard if name == services.RECORDER_START).instruction == "lift"
+    stop = next(r for name, r in heard if name == services.RECORDER_STOP)
+    assert (stop.outcome, stop.discard) == ("success", False)
+    assert board.snapshot()["recorder"]["fields"]["state"] == "ready"

@@ -1,0 +1,225 @@
+"""The recorder in a real graph: a bag replayed through DDS converts to the very same dataset."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_episode import MS, START_NS, TEXT, Fake, fake_bag, fake_messages
+
+rclpy = pytest.importorskip("rclpy")
+recorder_node = pytest.importorskip("finevla_system.recorder_node")
+
+from finevla_msgs.msg import EpisodeMark
+from finevla_msgs.srv import LabelRecording, StartRecording, StopRecording
+from finevla_system.recorder_convert import latched_qos, message_class, subscription_qos
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+
+from finevla.bag import EpisodeReader
+from finevla.bag.types import typestore
+from finevla.contract import load_contract
+from finevla.contract.episode import Role, recorded_topics
+from finevla.contract.services import RECORDER_LABEL, RECORDER_START, RECORDER_STOP
+from finevla.stages.convert.episode import read_episode
+from finevla.stages.convert.verb import Config, convert
+
+pytestmark = pytest.mark.ros
+CONTRACT = load_contract()
+TOPICS = {t.topic: t for t in recorded_topics(CONTRACT)}
+
+
+def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+@dataclass
+class Graph:
+    """The recorder and, in a participant of its own, everything around it."""
+
+    recorder: Any
+    operator: Any
+    out: Path
+    publishers: dict[str, Any] = field(default_factory=dict)
+    marks: list[EpisodeMark] = field(default_factory=list)
+
+    def call(self, kind: type, name: str, **request: Any) -> Any:
+        client = self.operator.create_client(kind, name)
+        assert client.wait_for_service(10.0)
+        future = client.call_async(kind.Request(**request))
+        return until(lambda: future.result() if future.done() else None)
+
+    def publish(self, topic: str, message: Any) -> None:
+        """Publishes a message of `finevla.bag.messages` as bytes."""
+        self.publishers[topic].publish(bytes(typestore().serialize_cdr(message, message.__msgtype__)))
+
+    def warm_up(self, *without: str) -> None:
+        """One message on every topic that is needed, so that the recorder may start."""
+        late = Fake(seconds=0.1, said=())
+        seen: set[str] = set()
+        for _, topic, message in fake_messages(late):
+            if topic not in seen and topic not in without:
+                seen.add(topic)
+                self.publish(topic, message)
+        until(lambda: set(self.recorder.watch._last_ns) >= seen)
+
+
+@pytest.fixture
+def graph(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Graph]:
+    """Two participants on one domain: nothing passes between them but DDS."""
+    contexts = (Context(), Context())
+    executors = []
+    for context in contexts:
+        rclpy.init(context=context)
+        executors.append(SingleThreadedExecutor(context=context))
+    out = tmp_path / "bags"
+    overrides = [Parameter("out_dir", value=str(out)), Parameter("operator", value="test")]
+    overrides += getattr(request, "param", [])
+    node = recorder_node.RecorderNode(context=contexts[0], parameter_overrides=overrides)
+    operator = rclpy.create_node("operator", context=contexts[1])
+    graph = Graph(node, operator, out)
+    for name, topic in TOPICS.items():
+        qos = subscription_qos(topic) if topic.latched else QoSProfile(depth=1000)
+        if topic.role is not Role.MARK:
+            graph.publishers[name] = operator.create_publisher(message_class(topic.type), name, qos)
+    operator.create_subscription(EpisodeMark, CONTRACT.topics.episode_mark, graph.marks.append, latched_qos())
+    for executor, owned in zip(executors, (node, operator), strict=True):
+        executor.add_node(owned)
+    threads = [threading.Thread(target=e.spin, daemon=True) for e in executors]
+    for thread in threads:
+        thread.start()
+    until(lambda: all(p.get_subscription_count() for p in graph.publishers.values()))
+    yield graph
+    for executor in executors:
+        executor.shutdown(timeout_sec=2.0)
+    for thread in threads:
+        thread.join(5.0)
+    node.finish()
+    node.destroy_node()
+    operator.destroy_node()
+    for context in contexts:
+        context.try_shutdown()
+
+
+def replay(graph: Graph, fake: Fake) -> int:
+    """Plays an episode in real time, byte for byte; returns the number of messages."""
+    log = fake_messages(fake)
+    begin = time.monotonic()
+    for stamp, topic, message in log:
+        wait = (stamp - START_NS) / 1e9 - (time.monotonic() - begin)
+        if wait > 0:
+            time.sleep(wait)
+        graph.publish(topic, message)
+    time.sleep(0.3)  # the last messages are on their way
+    return len(log)
+
+
+def test_a_replayed_bag_gives_the_same_dataset(graph: Graph, tmp_path: Path) -> None:
+    fake = Fake(seconds=1.0, camera_hz=30.0)
+    original = fake_bag(tmp_path / "in", "original", fake)
+    graph.warm_up()
+    started = graph.call(StartRecording, RECORDER_START, episode_id="replayed", instruction=TEXT)
+    assert started.success, started.message
+    assert not (graph.out / "replayed").exists()
+    sent = replay(graph, fake)
+    stopped = graph.call(StopRecording, RECORDER_STOP, outcome="success")
+    assert stopped.success, stopped.message
+    assert stopped.messages == sent + 2  # and the two marks
+    bag = Path(stopped.path)
+    ours, theirs = (read_episode(b, CONTRACT, 0.25) for b in (original, bag))
+    assert (ours.state == theirs.state).all()
+    assert (ours.action == theirs.action).all()
+    assert ours.images == theirs.images
+    assert (ours.task, ours.level, ours.dimensions) == (theirs.task, theirs.level, theirs.dimensions)
+    hashes = {
+        convert(Config(bags=(b,), out=tmp_path / f"set_{b.name}"))["dataset_hash"] for b in (original, bag)
+    }
+    assert len(hashes) == 1
+    with EpisodeReader(bag) as reader:
+        assert (reader.info.source, reader.info.operator, reader.info.outcome) == (
+            "recorder",
+            "test",
+            "success",
+        )
+        assert not reader.info.dropped
+    until(lambda: [m.kind for m in graph.marks] == [EpisodeMark.START, EpisodeMark.STOP])
+    assert graph.marks[0].instruction == TEXT
+
+
+def test_it_refuses_to_start_without_a_camera_and_names_it(graph: Graph) -> None:
+    topic = CONTRACT.cameras["cam_left_wrist"].compressed_topic
+    graph.warm_up(topic)
+    answer = graph.call(StartRecording, RECORDER_START, episode_id="x", instruction=TEXT)
+    assert not answer.success
+    assert f"{topic} (no message yet)" in answer.message
+    assert CONTRACT.cameras["cam_high"].compressed_topic not in answer.message
+    assert not graph.out.exists()
+
+
+@pytest.mark.parametrize("graph", [[Parameter("fresh_s", value=0.05)]], indirect=True)
+def test_a_topic_that_fell_silent_is_missing_too(graph: Graph) -> None:
+    graph.warm_up()
+    time.sleep(0.2)
+    answer = graph.call(StartRecording, RECORDER_START, episode_id="x", instruction=TEXT)
+    assert not answer.success
+    assert "silent for" in answer.message
+
+
+def test_discard_label_and_refusals(graph: Graph) -> None:
+    for kind, name in ((StopRecording, RECORDER_STOP), (LabelRecording, RECORDER_LABEL)):
+        assert not graph.call(kind, name).success
+    graph.warm_up()
+    assert graph.call(StartRecording, RECORDER_START, episode_id="gone", instruction=TEXT).success
+    again = graph.call(StartRecording, RECORDER_START, episode_id="two", instruction=TEXT)
+    assert not again.success
+    assert "gone" in again.message
+    assert graph.call(StopRecording, RECORDER_STOP, discard=True).success
+    assert not list(graph.out.iterdir())
+    graph.warm_up()
+    assert graph.call(StartRecording, RECORDER_START, episode_id="kept", instruction=TEXT).success
+    assert not graph.call(StopRecording, RECORDER_STOP, outcome="great").success  # goes on recording
+    stopped = graph.call(StopRecording, RECORDER_STOP)
+    assert stopped.success
+    assert "MISSING" in stopped.message  # nothing was published during this recording
+    assert graph.call(LabelRecording, RECORDER_LABEL, outcome="failure", note="slipped").success
+    with EpisodeReader(graph.out / "kept") as reader:
+        assert (reader.info.outcome, reader.info.note) == ("failure", "slipped")
+    until(lambda: EpisodeMark.LABEL in [m.kind for m in graph.marks])
+
+
+def test_an_end_during_a_recording_keeps_what_was_recorded(graph: Graph) -> None:
+    graph.warm_up()
+    assert graph.call(StartRecording, RECORDER_START, episode_id="cut", instruction=TEXT).success
+    graph.warm_up()
+    graph.recorder.finish()
+    with EpisodeReader(graph.out / "cut") as reader:
+        assert reader.info.outcome == ""
+        assert sum(reader.counts().values()) > 0
+
+
+def test_a_full_queue_drops_counts_and_says_so(tmp_path: Path) -> None:
+    from finevla_system.recorder_session import RecordingSession
+
+    from finevla.contract.episode import EpisodeInfo
+
+    session = RecordingSession(tmp_path, EpisodeInfo("full"), CONTRACT, capacity=1)
+    topic = CONTRACT.arms["left"].feedback_topic
+    message = next(m for _, t, m in fake_messages(Fake(seconds=0.1)) if t == topic)
+    cdr = bytes(typestore().serialize_cdr(message, message.__msgtype__))
+    for k in range(20_000):
+        session.push(topic, k * MS, cdr)
+    path, counts = session.stop("")
+    with EpisodeReader(path) as reader:
+        assert reader.info.dropped[topic] + counts[topic] == 20_000
+        assert reader.info.dropped[topic] > 0

@@ -1,0 +1,82 @@
+"""Nodes of a test in one process: a context and a domain of their own, spun in a thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import MultiThreadedExecutor
+
+
+class RosRig:
+    """A context in its own domain with an executor in a thread; use it as a context manager.
+
+    Args:
+        domain: ROS domain; each test file takes one of its own.
+        threads: Threads of the executor.
+    """
+
+    def __init__(self, domain: int, threads: int = 6) -> None:
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.executor = MultiThreadedExecutor(num_threads=threads, context=self.context)
+        self._nodes: list[Any] = []
+        self.peer = self.add(rclpy.create_node("peer", context=self.context))
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+
+    def __enter__(self) -> RosRig:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.executor.shutdown()
+        self._thread.join(5)
+        # Else the nodes would stay in the domain and answer the next test.
+        for node in self._nodes:
+            node.destroy_node()
+        self.context.try_shutdown()
+
+    def _spin(self) -> None:
+        try:
+            self.executor.spin()
+        except rclpy.executors.ExternalShutdownException:
+            return
+
+    def add(self, node: Any) -> Any:
+        """Lets the executor spin a node and returns it."""
+        self.executor.add_node(node)
+        self._nodes.append(node)
+        return node
+
+    def remove(self, node: Any) -> None:
+        """Ends a node, as a crash would."""
+        self.executor.remove_node(node)
+        self._nodes.remove(node)
+        node.destroy_node()
+
+    def call(self, kind: type, name: str, request: Any, seconds: float = 15.0) -> Any:
+        """Calls a service and returns its answer."""
+        client = self.peer.create_client(kind, name)
+        assert client.wait_for_service(seconds), name
+        future = client.call_async(request)
+        until(future.done, seconds)
+        return future.result()
+
+    def collect(self, kind: type, topic: str, qos: Any) -> list[Any]:
+        """All messages of a topic from now on, in a list that grows."""
+        messages: list[Any] = []
+        self.peer.create_subscription(kind, topic, messages.append, qos)
+        return messages
+
+
+def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """Waits for a condition and returns its value; fails where it does not come."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+    return value

@@ -1,0 +1,66 @@
+"""The paired evaluation with a real bundle: one of an untrained network."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sapien", reason="sapien is not installed (requirements/sim.txt)")
+pytest.importorskip("torch", reason="torch is not installed (requirements/learn.txt)")
+
+from finevla.contract import load_contract
+from finevla.contract.bundle import BundleContent, write_bundle
+from finevla.contract.images import WorkspaceCrop
+from finevla.contract.transforms import Chain, JointStatistics, Normalize
+from finevla.errors import InstructionError
+from finevla.policy.config import PolicyConfig
+from finevla.policy.model import build_network, network_weights
+from finevla.policy.text import Vocabulary
+from finevla.sim.language import words
+from finevla.stages.evaluate.paired_verb import Config, main
+
+pytestmark = pytest.mark.sim
+
+
+def untrained(path, known):
+    contract = load_contract()
+    vocabulary = Vocabulary.from_texts([" ".join(known)])
+    rows = np.random.default_rng(0).uniform(contract.lower, contract.upper, (100, contract.dof))
+    chain = Chain((Normalize(JointStatistics.of(contract.joint_names, rows), (0.01,) * contract.dof),))
+    config = PolicyConfig(
+        cameras=1, vocabulary_size=vocabulary.size, dof=contract.dof, horizon=contract.horizon
+    )
+    content = BundleContent(
+        model=config.to_json(),
+        images={contract.sync.pivot: WorkspaceCrop((320, 240), (102, 50, 218, 166))},
+        dt_s=contract.frame_period_s,
+        horizon=contract.horizon,
+        vocabulary=vocabulary.words,
+        state=chain,
+        action=chain,
+        provenance={"dataset_hash": "x", "commands": [], "seeds": {}, "git_commit": "x"},
+    )
+    write_bundle(path, contract, content, network_weights(build_network(config, seed=0)))
+    return path
+
+
+def test_an_untrained_policy_is_measured_and_fails(tmp_path):
+    out = tmp_path / "out.json"
+    bundle = untrained(tmp_path / "bundle", words())
+    assert main(Config(bundle=bundle, n=1, max_frames=4, workers=1, json=out)) == 0
+    document = json.loads(out.read_text())
+    assert set(document["factors"]) == {"arm", "color"}
+    assert document["avg_id"] == 50.0 * sum(row["compliance"] for row in document["factors"].values())
+    for row in document["factors"].values():
+        assert row["success"] == 0.0
+        assert row["switch_rate"] == 0.0
+        assert {"n", "compliance", "success", "ci95"} <= set(row)
+    assert document["provenance"]["checkpoint_id"] not in {"", "expert"}
+
+
+def test_a_policy_that_lacks_a_word_is_refused_by_name(tmp_path):
+    out = tmp_path / "out.json"
+    bundle = untrained(tmp_path / "bundle", [word for word in words() if word != "left"])
+    with pytest.raises(InstructionError, match="left"):
+        main(Config(bundle=bundle, n=1, workers=1, json=out))
+    assert not out.exists()

@@ -1,0 +1,106 @@
+"""The network against its formulas, with numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from finevla.errors import PolicyError
+from finevla.policy.compact import Encoded, FilmStem, Inputs, TextEncoder
+from finevla.policy.config import PolicyConfig
+from finevla.policy.model import build_network, network_weights, restore_network
+from finevla.policy.oft import OftHead
+
+CONFIG = PolicyConfig(cameras=1, vocabulary_size=12, dof=14, horizon=16)
+
+
+def inputs(count: int, seed: int = 0) -> Inputs:
+    generator = torch.Generator().manual_seed(seed)
+    words = torch.zeros(count, 32, dtype=torch.int64)
+    words[:, :4] = torch.randint(1, 12, (count, 4), generator=generator)
+    pictures = torch.rand(count, 1, 3, 64, 64, generator=generator) * 2 - 1
+    return Inputs(pictures, words, torch.randn(count, 14, generator=generator))
+
+
+def test_size_is_that_of_the_recipe() -> None:
+    assert 500_000 < sum(p.numel() for p in build_network(CONFIG, 0).parameters()) < 900_000
+
+
+def test_spatial_softmax_reads_the_place_of_the_peak() -> None:
+    stem = build_network(CONFIG, 0).backbone.stem
+    taken: list[torch.Tensor] = []
+    stem.out.register_forward_pre_hook(lambda _, args: taken.append(args[0]))
+    peak = torch.full((1, 32, 16, 16), -50.0)
+    peak[:, :, 3, 12] = 50.0
+    stem.maps.register_forward_hook(lambda *_: peak)
+    stem(torch.zeros(1, 3, 64, 64), torch.zeros(1, 128))
+    maps = 32
+    axis = torch.linspace(-1, 1, 16)
+    place = taken[0][0, : 2 * maps].view(maps, 2)
+    assert torch.allclose(place[:, 0], 3.0 * axis[12].expand(maps), atol=1e-5)  # gain 3
+    assert torch.allclose(place[:, 1], 3.0 * axis[3].expand(maps), atol=1e-5)
+    assert torch.allclose(taken[0][0, 2 * maps :], torch.tensor(4.0 * 50.0 / 10.0), atol=1e-4)
+
+
+def test_film_scales_by_one_plus_gain_and_shifts() -> None:
+    stem = FilmStem(CONFIG)
+    with torch.no_grad():
+        stem.films[0].weight.zero_()
+        stem.films[0].bias[:32], stem.films[0].bias[32:] = 0.5, 0.25
+    out = stem._film(0, torch.full((1, 32, 2, 2), 2.0), torch.zeros(1, 128))
+    assert torch.allclose(out, torch.tensor(2.0 * 1.5 + 0.25))
+
+
+def test_padding_changes_nothing_and_order_does() -> None:
+    text = TextEncoder(CONFIG).eval()
+    short, long = torch.tensor([[3, 5]]), torch.tensor([[3, 5, 0, 0], [1, 2, 3, 4]])
+    assert torch.allclose(text(short)[0], text(long)[0][:1], atol=1e-6)
+    assert torch.allclose(text(short)[1], text(long)[1][:1], atol=1e-6)
+    assert not torch.allclose(text(short)[0], text(torch.tensor([[5, 3]]))[0], atol=1e-4)
+
+
+def test_l1_counts_valid_targets_only() -> None:
+    head = OftHead(CONFIG, 128)
+    encoded = Encoded(torch.zeros(1, 1, 128), torch.zeros(1, 16, 128))
+    with torch.no_grad():
+        head.out.bias.zero_()
+    target = torch.zeros(1, 16, 14)
+    target[0, 0], target[0, 1], target[0, 2:] = 1.0, 3.0, 1e6
+    valid = torch.zeros(1, 16, dtype=torch.bool)
+    valid[0, :2] = True
+    assert head.loss(encoded, target, valid).item() == pytest.approx(2.0)
+
+
+def test_words_and_picture_and_state_each_reach_the_targets() -> None:
+    network, base, other = build_network(CONFIG, 0).eval(), inputs(1, 0), inputs(1, 1)
+    plain = network.act(base)
+    assert plain.shape == (1, 16, 14)
+    for field in Inputs._fields:
+        changed = network.act(base._replace(**{field: getattr(other, field)}))
+        assert not torch.allclose(plain, changed, atol=1e-5), field
+
+
+def test_weights_depend_on_the_seed_only_and_leave_the_global_generator_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first = network_weights(build_network(CONFIG, 7))
+    assert torch.equal(torch.rand(1), expected)
+    assert all(np.array_equal(first[n], w) for n, w in network_weights(build_network(CONFIG, 7)).items())
+
+
+def test_restored_network_acts_alike_and_wrong_weights_are_refused() -> None:
+    network, batch = build_network(CONFIG, 1).eval(), inputs(2)
+    weights = network_weights(network)
+    assert torch.equal(restore_network(CONFIG, weights).act(batch), network.act(batch))
+    weights.pop("head.queries")
+    with pytest.raises(PolicyError, match=r"head\.queries"):
+        restore_network(CONFIG, weights)
+
+
+def test_configuration_survives_json_and_unknown_parts_are_refused() -> None:
+    assert PolicyConfig.from_json(CONFIG.to_json()) == CONFIG
+    for change in ({"backbone": {"type": "huge"}}, {"head": {}}, {"depth": 3}):
+        with pytest.raises(PolicyError):
+            PolicyConfig.from_json({**CONFIG.to_json(), **change})

@@ -1,0 +1,39 @@
+"""Words: what is kept, what is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from finevla.errors import InstructionError
+from finevla.policy.text import PADDING, Vocabulary, split_words
+
+
+def test_case_punctuation_and_function_words_do_not_count() -> None:
+    assert split_words("Please, use your LEFT arm to lift the red cube!") == split_words(
+        "left arm lift red cube"
+    )
+
+
+def test_order_of_words_is_kept() -> None:
+    assert split_words("left of red") != split_words("red of left")
+
+
+def test_unknown_word_is_refused_by_name_with_the_known_ones() -> None:
+    vocabulary = Vocabulary.from_texts(["lift the red cube", "lift the blue cube"])
+    with pytest.raises(InstructionError) as caught:
+        vocabulary.encode("Lift the purple cube")
+    assert "'purple'" in caught.value.what
+    assert "blue, cube, lift, red" in caught.value.expected
+
+
+@pytest.mark.parametrize("text", ["", "  ", "the of, to!", "red " * 33])
+def test_text_without_words_or_too_long_is_refused(text: str) -> None:
+    with pytest.raises(InstructionError, match="empty or too long"):
+        Vocabulary(("red",)).check(text)
+
+
+def test_words_keep_their_numbers_and_padding_is_none_of_them() -> None:
+    vocabulary = Vocabulary(("blue", "red"))
+    row = vocabulary.encode("red, blue")
+    assert row[:3].tolist() == [2, 1, PADDING]
+    assert vocabulary.size == 3

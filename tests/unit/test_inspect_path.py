@@ -1,0 +1,71 @@
+"""`finevla inspect` knows what it looks at, and every difference to the contract."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_episode import fake_bag
+
+from finevla.contract import load_contract
+from finevla.errors import FineVLAError
+from finevla.stages.convert.verb import Config as ConvertConfig
+from finevla.stages.convert.verb import convert
+from finevla.stages.inspect.verb import Config, look, main
+
+CONTRACT = load_contract()
+
+
+def test_a_bag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(Config(path=fake_bag(tmp_path, seconds=0.3))) == 0
+    assert "bag " in (text := capsys.readouterr().out)
+    assert "matches the contract" in text
+
+
+def test_a_bag_without_a_camera(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    topic = CONTRACT.cameras["cam_high"].compressed_topic
+    assert main(Config(path=fake_bag(tmp_path, seconds=0.3, without=(topic,)), json=True)) == 1
+    finding = json.loads(capsys.readouterr().out)
+    assert finding["kind"] == "bag"
+    assert finding["problems"] == [f"no message on {topic}"]
+
+
+def test_a_truncated_bag_is_refused(tmp_path: Path) -> None:
+    bag = fake_bag(tmp_path, seconds=0.3)
+    (bag / "episode.mcap").write_bytes(b"")
+    with pytest.raises(FineVLAError, match="damaged"):
+        look(bag, CONTRACT)
+
+
+def test_a_dataset_and_its_differences(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    convert(ConvertConfig(bags=(fake_bag(tmp_path, seconds=0.3),), out=out))
+    finding = look(out, CONTRACT)
+    assert (finding.kind, finding.problems, finding.facts["frames"]) == ("dataset", (), 4)
+    info = json.loads((out / "meta" / "info.json").read_text())
+    info["features"]["action"]["names"].reverse()
+    del info["features"][CONTRACT.cameras["cam_left_wrist"].key]
+    (out / "meta" / "info.json").write_text(json.dumps(info))
+    problems = look(out, CONTRACT).problems
+    assert any("action has other joints" in p for p in problems)
+    assert "camera cam_left_wrist is absent" in problems
+
+
+def test_a_training_directory_of_another_contract(tmp_path: Path) -> None:
+    document = {"contract": {**CONTRACT.document, "version": 9}, "dataset_hash": "abc"}
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    finding = look(tmp_path, CONTRACT)
+    assert finding.kind == "training directory"
+    assert finding.problems == ("another contract: version: 1 != 9",)
+
+
+def test_a_damaged_bundle_is_a_bundle_that_does_not_match(tmp_path: Path) -> None:
+    (tmp_path / "bundle.json").write_text("{}")
+    finding = look(tmp_path, CONTRACT)
+    assert finding.kind == "bundle"
+    assert finding.problems
+
+
+def test_anything_else_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(FineVLAError, match="nothing that FineVLA knows"):
+            look(path, CONTRACT)

@@ -1,0 +1,114 @@
+"""Which episodes a recording holds, and how a demonstration becomes messages."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from finevla.bag import EpisodeReader
+from finevla.contract import load_contract
+from finevla.contract.episode import recorded_topics
+from finevla.errors import FineVLAError
+from finevla.sim.language import Goal
+from finevla.sim.rollout import Demonstration, Samples
+from finevla.sim.scene import sample_scene
+from finevla.sim.score import Score
+from finevla.stages.convert.episode import read_episode
+from finevla.stages.record.bag import TRUTH_FILE, write_demonstration
+from finevla.stages.record.plan import plan, scenes
+from finevla.stages.record.verb import Config, record
+
+CONTRACT = load_contract()
+
+
+def test_goals_are_balanced_over_task_arm_and_color() -> None:
+    planned = plan(("pick_lift", "place_in_bowl"), 160)
+    assert set(Counter(p.goal for p in planned).values()) == {10}
+    assert len({p.name for p in planned}) == 160
+    assert plan(("pick_lift", "place_in_bowl"), 40) == planned[:40]
+
+
+def test_scenes_hold_the_cube_and_no_two_episodes_share_one() -> None:
+    seeds: list[int] = []
+    for planned in plan(("pick_lift",), 12):
+        specs = list(scenes(planned, 0))
+        assert len(specs) > 20
+        assert all(planned.goal.color in spec.colors for spec in specs)
+        seeds += [spec.seed for spec in specs]
+    assert len(set(seeds)) == len(seeds)
+    assert min(seeds) >= 1_000_000  # evaluations use small seeds
+    assert not set(seeds) & {spec.seed for spec in scenes(plan(("pick_lift",), 1)[0], 1)}
+
+
+def demonstration(frames: int = 5) -> Demonstration:
+    """A demonstration without a simulator: constant speed at 250 Hz, starting at an odd time."""
+    spec = sample_scene("pick_lift", 3)
+    start, step = 1_234_567_000_000, 4_000_000
+    stamps = start + np.arange(frames, dtype=np.int64) * 100_000_000
+    fine = start + np.arange((frames - 1) * 25, dtype=np.int64) * step
+    line = lambda t: np.linspace(0.0, 1.0, 14) + ((t - start) / 1e9)[:, None] * 0.2
+    rng = np.random.default_rng(0)
+    image = lambda: rng.integers(0, 255, (240, 320, 3), dtype=np.uint8)
+    return Demonstration(
+        spec=spec,
+        goal=Goal("pick_lift", "left", spec.colors[0]),
+        text=f"use the left arm to pick up the {spec.colors[0]} cube",
+        stamps_ns=stamps,
+        states=line(stamps),
+        actions=line(stamps) + 0.01,
+        images={name: [image() for _ in range(frames)] for name in CONTRACT.cameras},
+        truths=(),
+        samples=Samples(fine, line(fine), line(fine) + 0.01),
+        score=Score("left", spec.colors[0], arm_complied=True, color_complied=True, done=True),
+    )
+
+
+def test_a_demonstration_becomes_the_same_frames(tmp_path: Path) -> None:
+    demo = demonstration()
+    bag = write_demonstration(tmp_path, "demo", demo, CONTRACT, start_ns=5_000_000_000)
+    episode = read_episode(bag, CONTRACT, 0.25)
+    assert episode.length == 5
+    assert episode.stamps_ns[0] == 5_000_000_000
+    np.testing.assert_allclose(episode.state, demo.states, atol=1e-6)
+    np.testing.assert_allclose(episode.action, demo.actions, atol=1e-6)
+    assert (episode.task, episode.info.outcome, episode.info.source) == (demo.text, "success", "sim")
+    with EpisodeReader(bag) as reader:
+        counts = reader.counts()
+    assert set(counts) == {topic.topic for topic in recorded_topics(CONTRACT)}
+    assert all(counts.values())
+    assert counts[CONTRACT.arms["left"].feedback_topic] == 81  # 200 Hz
+    assert (bag / TRUTH_FILE).is_file()
+    assert b"truth" not in (bag / "demo.mcap").read_bytes()
+
+
+def test_nothing_to_record_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FineVLAError, match="nothing to record"):
+        record(Config(out=tmp_path, episodes=0))
+    with pytest.raises(FineVLAError, match="juggle"):
+        record(Config(out=tmp_path, task="juggle"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_recording_in_the_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "recording.json").write_text("{}")
+    with pytest.raises(FineVLAError, match="another recording"):
+        record(Config(out=tmp_path, episodes=1))
+
+
+@pytest.mark.sim
+def test_recording_goes_on_where_it_stopped_and_is_reproducible(
+    tmp_path: Path, world: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finevla.stages.record.verb._world", lambda: world)
+    config = Config(out=tmp_path / "a", task="pick_lift", episodes=2)
+    assert record(config)["recorded_now"] == 2
+    second = config.out / "pick_lift_000001"
+    before = (second / "pick_lift_000001.mcap").read_bytes()
+    shutil.rmtree(second)
+    assert record(config)["recorded_now"] == 1
+    assert (second / "pick_lift_000001.mcap").read_bytes() == before
+    episode = read_episode(second, CONTRACT, 0.25)
+    assert "right" in episode.task
+    assert episode.length > 15
