@@ -15,7 +15,7 @@ demo: setup ## the simulated robot follows instructions live; prints a table, a 
 	@$(ENTER) && finevla demo
 
 up: setup ## the same robot, up until Ctrl-C, with the dashboard
-	@$(ENTER) && finevla launch bringup.launch.py sim:=true dashboard:=true enable:=true
+	@$(ENTER) && finevla demo --stay
 
 test: setup lint ## lint and all tests but the slow ones
 	@$(ENTER) && pytest -m "not slow"

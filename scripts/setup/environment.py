@@ -132,7 +132,7 @@ def _install(venv: Path, name: str, lines: list[str]) -> None:
         match = re.match(r"\s*(?:Downloading|Using cached) (\S+?)-\S+\.whl \(([\d.]+) MB\)", line)
         if match and float(match[2]) >= 20:
             return f"{match[1]} ({match[2]} MB)"
-        return line if line.startswith(("ERROR", "WARNING")) else None
+        return line if line.startswith("ERROR") else None
 
     def written() -> str:
         return size(max(0, before - shutil.disk_usage(venv).free))

@@ -16,14 +16,18 @@ SOURCES = ("ros2_ws", "launch", "colcon.meta")
 
 
 def fingerprint(root: Path, venv: Path) -> str:
-    """Hash of everything that the build reads."""
+    """Hash of everything that the build reads.
+
+    Python modules and parameter files are linked, not copied: only their names count.
+    """
     digest = hashlib.sha256(str(venv).encode())
     for source in SOURCES:
         paths = [root / source] if (root / source).is_file() else sorted((root / source).rglob("*"))
         for path in paths:
             if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path):
                 digest.update(str(path.relative_to(root)).encode())
-                digest.update(path.read_bytes())
+                linked = path.suffix in {".py", ".yaml"} and path.name != "setup.py"
+                digest.update(b"" if linked else path.read_bytes())
     return digest.hexdigest()
 
 
@@ -58,14 +62,8 @@ def ensure(root: Path, venv: Path) -> None:
         )
 
     # colcon is called as a module of the environment's Python: that Python becomes the nodes'.
-    command = [
-        str(venv / "bin" / "python"),
-        "-m",
-        "colcon",
-        "build",
-        "--parallel-workers",
-        str(os.cpu_count() or 1),
-    ]
+    command = [str(venv / "bin" / "python"), "-m", "colcon", "build", "--symlink-install"]
+    command += ["--parallel-workers", str(os.cpu_count() or 1)]
     if environment.sourced_ros():
         command += ["--cmake-args", "-DPython3_EXECUTABLE=/usr/bin/python3"]
     run(command, show=show, heartbeat=lambda: "building ...", env=build_environment(venv), cwd=root)

@@ -54,6 +54,8 @@ def tracked() -> tuple[Path, ...]:
 def test_no_file_holds(what: str) -> None:
     found = []
     for path in tracked():
+        if what == "pickle" and "tests" in path.parts:  # tests may ask whether something survives it
+            continue
         if path.suffix in TEXT or path.name in {"Makefile", "run"}:
             lines = path.read_text(errors="replace").splitlines()
             found += [

@@ -120,6 +120,13 @@ def test_black_and_white_survive_the_video(tmp_path: Path) -> None:
         assert np.abs(frames_of(tmp_path / "y.mp4").astype(int) - level).max() <= 2
 
 
+def test_range_and_color_matrix_are_tagged(v30: Path) -> None:
+    """Readers that go by the tags must not guess: full range (2), BT.601 (5)."""
+    with av.open(str(v30 / "videos" / CAMERA.key / "chunk-000" / "file-000.mp4")) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.color_range, frame.colorspace) == (2, 5)
+
+
 def test_raw_and_jpeg_images_give_the_same_colors(tmp_path: Path) -> None:
     rgb = np.zeros((240, 320, 3), np.uint8)
     rgb[:, :100], rgb[:, 100:200], rgb[:, 200:] = (220, 30, 40), (30, 200, 60), (20, 40, 210)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from finevla_sim.arm_bus import ArmBus
 from finevla_sim.leader import LeaderPlayer, Seen
-from finevla_sim.sim_loop import LoopSettings, SimLoop, answer
+from finevla_sim.sim_loop import LoopSettings, SimLoop, _Every, answer
 
 from finevla.contract import load_contract
 from finevla.errors import SimulationError
@@ -48,9 +48,9 @@ class StillWorld:
     def state(self):
         return self.joints
 
-    def images(self):
+    def images(self, cameras=None):
         time.sleep(self.render_s)
-        return {"cam_high": np.zeros((2, 2, 3), np.uint8)}
+        return {name: np.zeros((2, 2, 3), np.uint8) for name in cameras}
 
     def truth(self) -> Truth:
         cubes = {c.color: np.array([c.x, c.y, CUBE_EDGE_M / 2, 1, 0, 0, 0]) for c in SPEC.cubes}
@@ -63,7 +63,7 @@ class StillWorld:
 
 
 @contextmanager
-def running(world: StillWorld, **settings):
+def running(world: StillWorld, cameras=("cam_high",), **settings):
     bus = ArmBus(CONTRACT, CONTRACT.home, time.time_ns)
     images, truths = [], []
     loop = SimLoop(
@@ -75,6 +75,7 @@ def running(world: StillWorld, **settings):
         LoopSettings(**settings),
         lambda stamp, _pictures: images.append(stamp),
         truths.append,
+        lambda: cameras,
     )
     thread = threading.Thread(target=loop.run)
     thread.start()
@@ -123,7 +124,7 @@ def test_a_reset_leaves_the_arms_and_errors_come_back_to_the_caller():
 def test_a_loop_that_does_not_run_is_reported_and_not_waited_for():
     bus = ArmBus(CONTRACT, CONTRACT.home, time.time_ns)
     loop = SimLoop(
-        StillWorld(), SPEC, bus, CONTRACT, time.time_ns, LoopSettings(), lambda *_: None, lambda _: None
+        StillWorld(), SPEC, bus, CONTRACT, time.time_ns, LoopSettings(), lambda *_: None, lambda _: None, list
     )
     with pytest.raises(SimulationError, match="does not answer"):
         answer(loop.judge("pick up a cube"), 0.05)
@@ -170,3 +171,21 @@ def test_the_leader_gives_up_in_time_and_refuses_what_is_not_there():
     endings = [player.advance(seen, CONTRACT.home, k * 100_000_000) for k in range(1, 8)]
     assert [ending.code for ending in endings if ending] == ["timeout"]
     assert not player.playing
+
+
+def test_nothing_is_rendered_for_nobody():
+    world = StillWorld(render_s=0.3)
+    with running(world, cameras=(), camera_hz=10.0) as (loop, images, _truths):
+        time.sleep(0.5)
+    assert images == []
+    assert loop.health.render_s == 0.0
+
+
+def test_after_time_was_given_up_cameras_go_on_at_their_rate_without_catching_up():
+    """Once, a starved machine rendered two pictures 4 ms apart, as if that brought the time back."""
+    ten_hz = _Every(10.0, 0)
+    times = [0, 50, 100, 104, 450, 454, 500, 550, 650]
+    assert [ms for ms in times if ten_hz.due(ms * 1_000_000)] == [0, 100, 450, 550, 650]
+    feedback = _Every(200.0, 0)
+    steps = range(0, 400, 4)
+    assert sum(feedback.due(ms * 1_000_000) for ms in steps) == 80

@@ -29,6 +29,11 @@ class _Camera:
         self.jpeg = node.create_publisher(CompressedImage, spec.compressed_topic, IMAGE_QOS)
         self.infos = node.create_publisher(CameraInfo, spec.info_topic, IMAGE_QOS)
 
+    @property
+    def wanted(self) -> bool:
+        """True where somebody looks at this camera."""
+        return bool(self.jpeg.get_subscription_count() or self.raw.get_subscription_count())
+
     def publish(self, image: NDArray[np.uint8], stamp_ns: int) -> None:
         """Publishes what somebody listens to; the rest costs nothing."""
         if self.jpeg.get_subscription_count():
@@ -56,6 +61,10 @@ class CameraPublisher:
         self._thread.start()
         self.disabled: frozenset[str] = frozenset()
         self.dropped = 0
+
+    def wanted(self) -> list[str]:
+        """Cameras that somebody looks at and that are not switched off."""
+        return [name for name, camera in self._cameras.items() if camera.wanted and name not in self.disabled]
 
     def put(self, stamp_ns: int, images: Mapping[str, NDArray[np.uint8]]) -> None:
         """Hands over pictures without waiting; those that nobody could publish in time are dropped."""

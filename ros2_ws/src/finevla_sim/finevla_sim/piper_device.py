@@ -36,7 +36,7 @@ ACCELERATION_LIMIT = 5000
 END_LIMITS = (1000, 3000, 1000, 3000)
 GRIPPER_PARAMETERS = (100, 70, 1)
 
-EndPose = Callable[[Sequence[float]], Sequence[float]]
+EndPose = Callable[[NDArray[np.float64]], Sequence[float]]
 """Six joint angles in rad to x, y, z in m and roll, pitch, yaw in rad."""
 
 

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -54,8 +54,8 @@ class SimWorld(Protocol):
     def state(self) -> NDArray[np.float64]:
         """Measured joints, shape (14,)."""
 
-    def images(self) -> Images:
-        """One picture per camera."""
+    def images(self, cameras: Collection[str] | None = None) -> Images:
+        """One picture per camera that is named."""
 
     def truth(self) -> Truth:
         """Where everything is."""
@@ -77,7 +77,7 @@ class Health:
     Attributes:
         real_time_factor: Simulated time over real time in the last second; 1 is real time.
         given_up_s: Real time since the start for which nothing was simulated.
-        render_s: Duration of the newest rendering of all cameras.
+        render_s: Duration of the newest rendering of all wanted cameras.
     """
 
     real_time_factor: float = 1.0
@@ -95,7 +95,9 @@ class _Every:
     def due(self, now_ns: int) -> bool:
         if not self._period or now_ns < self._next:
             return False
-        self._next = max(self._next + self._period, now_ns - self._period)
+        self._next += self._period
+        if self._next <= now_ns:  # time was given up: go on from here instead of catching up
+            self._next = now_ns + self._period
         return True
 
 
@@ -114,6 +116,7 @@ class SimLoop:
         settings: Rates.
         on_images: Called with stamp (ns) and pictures, in the loop's thread: return at once.
         on_truth: Called with the truth at its rate, likewise.
+        wanted_cameras: Says which cameras somebody looks at; only these are rendered.
     """
 
     def __init__(
@@ -126,10 +129,13 @@ class SimLoop:
         settings: LoopSettings,
         on_images: Callable[[int, Images], None],
         on_truth: Callable[[TruthReport], None],
+        wanted_cameras: Callable[[], Collection[str]],
     ) -> None:
         self._world, self._bus, self._contract, self._clock = world, bus, contract, clock
         self._settings = settings
         self._on_images, self._on_truth = on_images, on_truth
+        self._wanted_cameras = wanted_cameras
+        self._render_s = 0.0
         self._watch = SceneWatch(spec, contract)
         self._requests: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._stop = threading.Event()
@@ -220,13 +226,11 @@ class SimLoop:
             report = self._observe()
             if self._truth.due(stamp):
                 self._on_truth(report)
-        if self._cameras.due(stamp):
+        if self._cameras.due(stamp) and (wanted := self._wanted_cameras()):
             started = time.monotonic_ns()
-            images = self._world.images()
+            images = self._world.images(wanted)
             self._render_s = (time.monotonic_ns() - started) / NS_PER_S
             self._on_images(stamp, images)
-
-    _render_s = 0.0
 
     def _observe(self) -> TruthReport:
         truth = self._world.truth()

@@ -84,6 +84,7 @@ class SimNode(Node):
             settings,
             self._cameras.put,
             self._publish_truth,
+            self._cameras.wanted,
         )
         self._thread = threading.Thread(target=self._run, name="sim-loop", daemon=True)
 

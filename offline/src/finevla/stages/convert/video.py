@@ -24,6 +24,7 @@ av.logging.set_level(av.logging.ERROR)
 FULL_RANGE = 2
 BT601 = 5
 PIXELS = "yuvj420p"
+"""4:2:0 in full range, as in JPEG; the encoder tags the range by itself."""
 END_OF_JPEG = b"\xff\xd9"
 
 
@@ -86,7 +87,6 @@ def encode(
         stream = container.add_stream("libx264", rate=fps, options=_options(settings))
         stream.width, stream.height = size
         stream.pix_fmt = PIXELS
-        stream.codec_context.color_range = FULL_RANGE
         stream.codec_context.colorspace = BT601
         for index, image in enumerate(images):
             picture = _picture(image, jpeg, index)
