@@ -124,8 +124,8 @@ def test_the_leader_lifts_the_cube_through_the_real_driver(sim, ros_context):
         "can_interface": "socketcand",
         "can_options": options,
         "can_port_file": str(sim.port_file),
-        "feedback_timeout_s": 1.0,
-        "leader_timeout_s": 0.5,
+        "feedback_timeout_s": 5.0,
+        "leader_timeout_s": 2.0,
         "command_source": "leader",
     }
     driver = DriverNode(

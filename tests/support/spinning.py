@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -45,13 +44,3 @@ def spinning(context, *nodes: Node) -> Iterator[None]:
     finally:
         executor.shutdown(timeout_sec=5.0)
         thread.join(5.0)
-
-
-def wait_for(condition, timeout_s: float = 10.0) -> bool:
-    """Polls `condition`; False where it did not come true in time."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return bool(condition())

@@ -12,12 +12,13 @@ from cobotmagic_driver.core_types import CoreSettings
 from cobotmagic_driver.loop import DriverLoop
 from cobotmagic_driver.piper_backend import CanSettings, PiperBackend
 from cobotmagic_driver.state_machine import State
-from finevla_sim.piper_device import FrameSet
+from finevla_sim.piper_device import FrameSet, _Schedule
 
 from finevla.contract import ARM_SIDES, load_contract
 from finevla.errors import DriverError
 
 CONTRACT = load_contract()
+MOTORS_ONCE_A_SECOND = _Schedule(status=1, motors=200, pose=0, high_speed=0)
 GOAL = CONTRACT.home + np.array([0.3, 0.2, -0.2, 0.1, 0.1, 0.2, -0.03] * 2)
 
 
@@ -85,6 +86,8 @@ def test_a_new_connection_does_not_believe_what_the_sdk_remembers_of_the_last_on
         assert loop.enable().result(10.0)[0]
         loop.disconnect()
     with emulated_arms(CONTRACT) as bus:
+        for device in bus.devices.values():
+            device._schedule = MOTORS_ONCE_A_SECOND
         loop = loop_on(bus.port)
         loop.connect(10.0)
         try:

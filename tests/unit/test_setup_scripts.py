@@ -72,6 +72,8 @@ def test_a_disabled_or_other_source_is_not_used(debian, tmp_path: Path) -> None:
     )
     with pytest.raises(debian.SetupError, match="no source for 'bookworm'"):
         debian.backports_source(debian.configured(tmp_path), "bookworm")
+    with pytest.raises(debian.SetupError, match="no source for 'trixie'"):
+        debian.backports_source(debian.stanzas(DEB822), "trixie")
 
 
 @pytest.mark.parametrize(("version", "want"), [("25.0.7-2~bpo12+1", 25), ("1:22.3.6-1", 22), ("", 0)])

@@ -169,7 +169,9 @@ class DriverNode(LifecycleNode):
     # Out ----------------------------------------------------------------------------------------
 
     def _publish_feedback(self, side: str, feedback: ArmFeedback) -> None:
-        self._feedback_publishers[side].publish(convert.joint_state(self.contract.arms[side], feedback))
+        self._publish(
+            self._feedback_publishers[side], convert.joint_state(self.contract.arms[side], feedback)
+        )
 
     def _publish_state(self, now_ns: int) -> None:
         if self._core is None:
@@ -181,7 +183,15 @@ class DriverNode(LifecycleNode):
         if key != self._state_key:
             self.get_logger().info(f"{machine.state.name} {machine.reason_code}: {machine.reason}")
         self._state_key, self._state_due_ns = key, now_ns + STATE_PERIOD_NS
-        self._state_publisher.publish(convert.driver_state(self._core, self.contract, now_ns))
+        self._publish(self._state_publisher, convert.driver_state(self._core, self.contract, now_ns))
+
+    def _publish(self, publisher: Any, message: Any) -> None:
+        try:
+            publisher.publish(message)
+        except RuntimeError:
+            # At the end of the process the context goes first; the loop holds until the node follows.
+            if self.context.ok():
+                raise
 
     # In -----------------------------------------------------------------------------------------
 

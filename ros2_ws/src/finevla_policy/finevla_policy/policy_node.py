@@ -32,7 +32,7 @@ from finevla.errors import BundleError, FineVLAError
 from finevla_policy.convert import chunk_msg, driver_view, report_msg, status_msg
 from finevla_policy.loading import Loader, accepted, bundle_loader
 from finevla_policy.loop import PolicyLoop
-from finevla_policy.loop_types import DriverView, Job, Latencies, SendChunk, Status
+from finevla_policy.loop_types import DriverView, Job, Latencies, Outcome, Report, SendChunk, Status
 from finevla_policy.params import PolicyParams
 from finevla_policy.streams import Streams
 from finevla_policy.worker import InferenceWorker, PolicyLike
@@ -164,12 +164,17 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
                     publish(self, self._chunks, chunk_msg(effect, self._contract, self._now_ns()))
                 else:
                     publish(self, self._reports, report_msg(effect, self._now_ns()))
-                    self.get_logger().info(f"{effect.instruction_id}: {effect.outcome} {effect.reason}")
+                    self._log(effect)
             if self._loop.status != self._last_status:
                 self._publish_status()
             worker = self._worker
         if worker is not None:
             worker.wake()
+
+    def _log(self, report: Report) -> None:
+        self.get_logger().info(f"{report.instruction_id}: {report.outcome} {report.reason}".rstrip())
+        if report.outcome is Outcome.FINISHED and self._streams is not None:
+            self.get_logger().info(f"since activation {self._streams.losses()}")
 
     def _on_instruction(self, msg: messages.ParsedInstruction) -> None:
         with self._event():

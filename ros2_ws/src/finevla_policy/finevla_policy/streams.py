@@ -48,6 +48,7 @@ class Streams:
         self._on_frames = on_frames
         self._lock = threading.Lock()
         self._assembler: FrameAssembler[Any] = FrameAssembler(contract, self.cameras)
+        self._made = 0
         self._heard_ns: dict[str, int | None] = {}
         self._wrong: set[str] = set()
         self._subscriptions = [self._subscribe_camera(name, params) for name in self.cameras]
@@ -64,10 +65,18 @@ class Streams:
             heard = {name: None if ns is None else now_ns - ns for name, ns in self._heard_ns.items()}
         return {**ages, **heard}
 
+    def losses(self) -> str:
+        """Frames made and frames lost since the reset, by reason and stream, in one line."""
+        with self._lock:
+            lost = ", ".join(f"{n} x {reason}" for reason, n in sorted(self._assembler.dropped.items()))
+            return f"{self._made} frames, lost: {lost or 'none'}"
+
     def reset(self) -> None:
         """Forgets all messages, so that no old one becomes part of a new frame."""
         with self._lock:
             self._assembler.reset()
+            self._assembler.dropped.clear()
+            self._made = 0
 
     def close(self) -> None:
         """Ends all subscriptions."""
@@ -125,6 +134,7 @@ class Streams:
         frames = []
         while (frame := self._assembler.pop()) is not None:
             frames.append(frame)
+        self._made += len(frames)
         return frames
 
     def _hand_over(self, frames: list[Frame[Any]]) -> None:

@@ -56,6 +56,7 @@ class CameraPublisher:
 
     def __init__(self, node: Node, contract: RobotContract, fovy_rad: Mapping[str, float]) -> None:
         self._cameras = {name: _Camera(node, spec, fovy_rad[name]) for name, spec in contract.cameras.items()}
+        self._context = node.context
         self._queue: queue.Queue[tuple[int, Mapping[str, NDArray[np.uint8]]] | None] = queue.Queue(2)
         self._thread = threading.Thread(target=self._run, name="camera-publisher", daemon=True)
         self._thread.start()
@@ -80,7 +81,14 @@ class CameraPublisher:
 
     def _run(self) -> None:
         while (entry := self._queue.get()) is not None:
-            stamp_ns, images = entry
-            for name, image in images.items():
-                if name not in self.disabled:
-                    self._cameras[name].publish(image, stamp_ns)
+            try:
+                self._publish(*entry)
+            except RuntimeError:
+                # At the end of the process the context goes first.
+                if self._context.ok():
+                    raise
+
+    def _publish(self, stamp_ns: int, images: Mapping[str, NDArray[np.uint8]]) -> None:
+        for name, image in images.items():
+            if name not in self.disabled:
+                self._cameras[name].publish(image, stamp_ns)

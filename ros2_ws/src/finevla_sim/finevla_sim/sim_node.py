@@ -116,6 +116,8 @@ class SimNode(Node):
         try:
             self.loop.run()
         except Exception as err:  # noqa: BLE001 - ends the process with this reason
+            if not self.context.ok():
+                return  # the ordinary end: the context goes first, publishers fail after that
             self.failure = err
             self.get_logger().fatal(f"the simulation ended: {err}")
             rclpy.try_shutdown()

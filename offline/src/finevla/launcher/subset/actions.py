@@ -208,7 +208,7 @@ class RegisterEventHandler(Action):
 
     def execute(self, context: LaunchContext) -> None:
         """Registers the handler."""
-        context.handlers.append(self.event_handler)
+        context.register_event_handler(self.event_handler)
 
 
 class EmitEvent(Action):

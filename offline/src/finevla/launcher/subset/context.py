@@ -67,6 +67,10 @@ class LaunchContext:
         """Ends the innermost scope: what was set in it is forgotten."""
         self.launch_configurations, self.environment, self.globals = self._saved.pop()
 
+    def register_event_handler(self, handler: EventHandler) -> None:
+        """Makes a handler listen; of two handlers for one event the newer one comes first."""
+        self.handlers.insert(0, handler)
+
     def perform_substitution(self, substitution: SomeText) -> str:
         """The text of a substitution, as real launch offers it to functions of launch files."""
         return perform(self, substitution)

@@ -9,6 +9,7 @@ import shlex
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from finevla.errors import LaunchError
 from finevla.launcher.subset.context import Action, Condition, LaunchContext, SomeText, perform
@@ -109,18 +110,21 @@ class RunningProcess:
         Raises:
             LaunchError: The program cannot be started.
         """
-        pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        pipe = asyncio.subprocess.PIPE
+        options: dict[str, Any] = {
+            "stdin": asyncio.subprocess.DEVNULL,
+            "stdout": pipe,
+            "stderr": pipe,
+            "env": self._env,
+            "cwd": self._cwd,
+            "start_new_session": True,
+            "preexec_fn": _in_child,
+        }
         try:
             if self.action.shell:
-                self._process = await asyncio.create_subprocess_shell(
-                    " ".join(self.cmd), stdin=null, stdout=pipe, stderr=pipe, env=self._env, cwd=self._cwd,
-                    start_new_session=True, preexec_fn=_in_child,
-                )  # fmt: skip
+                self._process = await asyncio.create_subprocess_shell(" ".join(self.cmd), **options)
             else:
-                self._process = await asyncio.create_subprocess_exec(
-                    *self.cmd, stdin=null, stdout=pipe, stderr=pipe, env=self._env, cwd=self._cwd,
-                    start_new_session=True, preexec_fn=_in_child,
-                )  # fmt: skip
+                self._process = await asyncio.create_subprocess_exec(*self.cmd, **options)
         except OSError as err:
             raise LaunchError(
                 f"the process {self.label} cannot be started",

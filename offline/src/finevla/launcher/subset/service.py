@@ -12,7 +12,7 @@ from typing import Any
 
 from finevla.errors import LaunchError
 from finevla.launcher.subset.context import Entity, LaunchContext
-from finevla.launcher.subset.events import Event, ProcessExited, ProcessStarted, Shutdown, react
+from finevla.launcher.subset.events import Event, OnProcessExit, ProcessExited, ProcessStarted, Shutdown
 from finevla.launcher.subset.process import ExecuteProcess, RunningProcess
 
 
@@ -121,6 +121,8 @@ class LaunchService:
             return
         if action in self._processes:
             raise LaunchError("one process action is executed twice", remedy="make two actions of it")
+        if action.on_exit is not None:
+            context.register_event_handler(OnProcessExit(target_action=action, on_exit=action.on_exit))
         self._count += 1
         process = RunningProcess(action, context, self._count)
         self._processes[action] = process
@@ -166,8 +168,6 @@ class LaunchService:
         for handler in list(self._context.handlers):
             if handler.matches(event):
                 self._visit_safely(partial(handler.handle, event, self._context))
-        if isinstance(event, ProcessExited):
-            self._visit_safely(partial(react, event.action.on_exit, event, self._context))
         if isinstance(event, Shutdown):
             for timer in list(self._timers):
                 timer.cancel()
