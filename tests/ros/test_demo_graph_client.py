@@ -11,6 +11,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 pytest.importorskip("finevla_msgs.msg")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from finevla_msgs import msg, srv
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -45,6 +46,7 @@ class FakeGraph:
         kinds = {
             services.DRIVER_ENABLE: SetBool,
             services.DRIVER_HOME: Trigger,
+            services.POLICY_CANCEL: Trigger,
             services.SIM_RESET_SCENE: srv.ResetScene,
             services.SIM_SCORE_SCENE: srv.ScoreScene,
         }
@@ -58,6 +60,7 @@ class FakeGraph:
             name: node.create_publisher(CompressedImage, camera.compressed_topic, qos_profile_sensor_data)
             for name, camera in CONTRACT.cameras.items()
         }
+        self.diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.silent: set[str] = set()
         self.count = 0
         node.create_timer(0.02, self._show)
@@ -170,6 +173,17 @@ def test_other_endings(graph: FakeGraph, client: GraphClient, ending, words) -> 
     graph.ending = ending
     heard = client.instruct("lift", 1.0)
     assert (heard.ending, heard.reason_code) == words
+    assert ("cancel" in graph.calls) == (words[0] == "timeout"), "an instruction is not left running"
+
+
+def test_the_lowest_real_time_factor_is_kept(graph: FakeGraph, client: GraphClient) -> None:
+    ready(graph, client)
+    for name, factor in (("finevla_sim: real time", 0.9), ("finevla_sim: real time", 0.4), ("other", 0.1)):
+        values = [KeyValue(key="real_time_factor", value=str(factor))]
+        graph.diagnostics.publish(DiagnosticArray(status=[DiagnosticStatus(name=name, values=values)]))
+    until(lambda: len(client._factors) == 2)
+    assert client.take_real_time_factor() == 0.4
+    assert client.take_real_time_factor() is None
 
 
 def test_a_refusal_and_a_silent_camera_are_named(graph: FakeGraph, client: GraphClient) -> None:

@@ -24,6 +24,7 @@ class RosRig:
         self.context = Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.executor = MultiThreadedExecutor(num_threads=threads, context=self.context)
+        self._stop = threading.Event()
         self._nodes: list[Any] = []
         self.peer = self.add(rclpy.create_node("peer", context=self.context))
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -33,18 +34,18 @@ class RosRig:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.executor.shutdown()
+        # In this order: an executor that is shut down while it spins raises in its thread.
+        self._stop.set()
         self._thread.join(5)
+        self.executor.shutdown()
         # Else the nodes would stay in the domain and answer the next test.
         for node in self._nodes:
             node.destroy_node()
         self.context.try_shutdown()
 
     def _spin(self) -> None:
-        try:
-            self.executor.spin()
-        except rclpy.executors.ExternalShutdownException:
-            return
+        while not self._stop.is_set():
+            self.executor.spin_once(timeout_sec=0.05)
 
     def add(self, node: Any) -> Any:
         """Lets the executor spin a node and returns it."""

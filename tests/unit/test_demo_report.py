@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,10 +14,10 @@ from PIL import Image
 from rich.console import Console
 
 from finevla.contract.frame import NS_PER_S
-from finevla.stages.demo import film, page, table
+from finevla.stages.demo import film, page, run, table
 from finevla.stages.demo.facts import Facts, median, summary
 from finevla.stages.demo.film import Reel
-from finevla.stages.demo.rows import Row, Trial, Verdict, held, pairs, shortfalls, tally, verdict_words
+from finevla.stages.demo.rows import Row, Trial, Verdict, excuses, pairs, shortfalls, tally, verdict_words
 from finevla.stages.demo.run import Camera, write_products
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
@@ -30,7 +31,9 @@ def row(index: int, arm: str, color: str, *, obeyed: bool = True, **changes: obj
 
 
 def facts() -> Facts:
-    return Facts("ck", "demo", "hash0", 3, 70, "2026-01-01", {"python": "3"}, "m", 9.0, 0.004, 0.006, 0.1, 12)
+    return Facts(
+        "ck", "demo", "hash0", 3, 70, "2026-01-01", {"python": "3"}, "m", 9.0, 0.004, 0.006, 0.1, 12, 0.98
+    )
 
 
 def jpeg(level: int) -> bytes:
@@ -56,12 +59,29 @@ def test_counts_and_floor() -> None:
     assert [len(group) for group in pairs(rows)] == [2, 1]
 
 
-def test_instructions_that_the_graph_held_are_explained() -> None:
-    rows = [row(0, "left", "red"), row(1, "left", "red", reason_code="joints_stale")]
-    assert held(rows[:1]) == []
-    assert held(rows * 2) == [
-        "joints_stale: 2 instructions were held; this machine may be too busy for real time"
-    ]
+def test_what_the_machine_spoiled_is_said() -> None:
+    fine = row(0, "left", "red", real_time_factor=0.98)
+    late = row(1, "left", "red", reason_code="joints_stale", real_time_factor=0.5)
+    assert excuses([fine]) == []
+    lines = excuses([fine, late, late])
+    assert lines[0] == "joints_stale: ended 2 of 3 instructions"
+    assert "0.50 of real time" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("factors", "repeats", "attempts", "kept"),
+    [((0.95,), 2, 1, True), ((0.5, 0.99), 2, 2, True), ((0.5, 0.4, 0.3), 2, 3, False), ((0.5,), 0, 1, False)],
+)
+def test_only_a_machine_that_lags_earns_another_try(monkeypatch, factors, repeats, attempts, kept) -> None:
+    queue = list(factors)
+    done = row(0, "left", "red", obeyed=False)
+    monkeypatch.setattr(
+        run, "run_trial", lambda *_: (replace(done, real_time_factor=queue.pop(0)), reel(0.1))
+    )
+    last, _ = run.run_valid_trial(None, done.trial, 1.0, None, repeats)
+    assert (last.attempts, last.kept_real_time, queue) == (attempts, kept, [])
+    assert last.ended == ("settled" if attempts == 1 else f"settled, try {attempts}")
+    assert ("repeated" in page.render([last], facts(), None, {})) == (attempts > 1)
 
 
 def test_verdict_in_words() -> None:

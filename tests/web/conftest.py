@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -83,6 +85,7 @@ def chromium(tmp_path_factory):
         [program, *flags, f"--user-data-dir={profile}", "about:blank"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,  # the program may be a script around the browser: both must end
     )
     port_file = profile / "DevToolsActivePort"
     deadline = time.monotonic() + 30
@@ -91,7 +94,7 @@ def chromium(tmp_path_factory):
         assert time.monotonic() < deadline, "the browser did not start"
         time.sleep(0.05)
     yield f"http://127.0.0.1:{port_file.read_text().splitlines()[0]}"
-    process.terminate()
+    os.killpg(process.pid, signal.SIGTERM)
     process.wait(20)
 
 

@@ -43,7 +43,7 @@ def test_report_shows_everything_without_a_network(browse, tmp_path: Path) -> No
         for i, t in enumerate(trials)
     ]
     facts = Facts(
-        "ck", "demo", "0" * 64, 3, 70, "2026-01-01", {"python": "3.12"}, "m", 9.0, 0.004, 0.006, 0.1, 12
+        "ck", "demo", "0" * 64, 3, 70, "2026-01-01", {"python": "3.12"}, "m", 9.0, 0.004, 0.006, 0.1, 12, 0.98
     )
     products = write_products(tmp_path, rows, [reel(t.color) for t in trials], facts, 0.75)
 

@@ -37,9 +37,7 @@ class PolicyParams:
     settle_arm_rad: float = param(
         0.05, "An arm joint moving less within a chunk rests.", lower=0.0, upper=1.0
     )
-    settle_gripper_m: float = param(
-        0.008, "A gripper moving less within a chunk rests.", lower=0.0, upper=0.1
-    )
+    settle_gripper_m: float = param(0.008, "A gripper moving less in a chunk rests.", lower=0.0, upper=0.1)
     settle_inferences: int = param(3, "Chunks at rest in a row that end an instruction.", lower=1, upper=1000)
     settle_min_run_s: float = param(1.0, "No instruction ends by rest before this.", lower=0.0, upper=60.0)
 

@@ -59,11 +59,11 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         self._latencies = Latencies()
         self._driver: DriverView | None = None
         self._worker: InferenceWorker | None = None
-        self._streams: Streams | None = None
         self._last_status: Status | None = None
         config = self._params.loop_config()
         self._loop = PolicyLoop(self._contract, config, self._now_ns, self._check_instruction)
         self._create_interfaces()
+        self._streams = Streams(self, self._contract, self._params, self._on_frames)
         self._publish_status()
 
     def _create_interfaces(self) -> None:
@@ -93,20 +93,19 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         path = self._params.bundle
         try:
             policy = accepted(self._load(path), self._contract, self._params.latency_budget_s, path)
-            self._worker = InferenceWorker(policy, numpify, self._next_job, self._on_answer)
-            self._streams = Streams(self, self._contract, self._params, policy.cameras, self._on_frames)
+            self._streams.open(policy.cameras)
         except FineVLAError as err:
             self.get_logger().error(str(err))
             self._idle("bundle_refused", str(err))
-            self._release()
             return TransitionCallbackReturn.FAILURE
+        self._worker = InferenceWorker(policy, numpify, self._next_job, self._on_answer)
         self.get_logger().info(f"loaded {policy.checkpoint_id}, cameras {', '.join(policy.cameras)}")
         self._idle("not_activated", "loaded, waiting for activation")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listens to instructions that are said from now on."""
-        if self._worker is None or self._streams is None:
+        if self._worker is None:
             return TransitionCallbackReturn.FAILURE
         self._streams.reset()
         with self._event():
@@ -141,14 +140,13 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             self._loop.deactivate(code, reason)
 
     def _release(self) -> None:
-        if self._streams is not None:
-            self._streams.close()
+        self._streams.close()
         if self._worker is not None and not self._worker.stop():
             self.get_logger().error("the inference thread does not come back; end this process")
-        self._streams = self._worker = None
+        self._worker = None
 
     def close(self) -> None:
-        """Holds, then frees threads and subscriptions; for the end of the process."""
+        """Holds, then frees the thread; for the end of the process."""
         self._idle("shut_down", "the policy has shut down")
         self._release()
 
@@ -173,7 +171,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
 
     def _log(self, report: Report) -> None:
         self.get_logger().info(f"{report.instruction_id}: {report.outcome} {report.reason}".rstrip())
-        if report.outcome is Outcome.FINISHED and self._streams is not None:
+        if report.outcome is Outcome.FINISHED:
             self.get_logger().info(f"since activation {self._streams.losses()}")
 
     def _on_instruction(self, msg: messages.ParsedInstruction) -> None:
@@ -189,7 +187,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
                 self._loop.observe(frame)
 
     def _on_watch(self) -> None:
-        if self._streams is None or not self._loop.running:
+        if not self._loop.running:
             return
         with self._event():
             self._loop.watch(self._streams.ages_ns(self._now_ns()), self._driver)
@@ -234,15 +232,15 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
         return response
 
     def _swap(self, path: str) -> PolicyLike:
-        worker, streams = self._worker, self._streams
-        if worker is None or streams is None:
+        worker = self._worker
+        if worker is None:
             raise BundleError("the policy node is not configured", remedy="configure it first")
         policy = accepted(self._load(path), self._contract, self._params.latency_budget_s, path)
-        if set(policy.cameras) - set(streams.cameras):
+        if set(policy.cameras) - set(self._streams.cameras):
             raise BundleError(
                 "the bundle needs other cameras than the running one",
                 where=path,
-                expected=f"cameras within {streams.cameras}",
+                expected=f"cameras within {self._streams.cameras}",
                 found=policy.cameras,
                 remedy="start the policy node with this bundle, or clean it up and configure it again",
             )

@@ -22,13 +22,13 @@ class Streams:
     """Subscribes what a policy needs and hands over each frame as soon as it is complete.
 
     Images are not decoded here. A camera that the policy does not use is only listened to, without
-    taking its messages apart, so that its death is noticed.
+    taking its messages apart, so that its death is noticed. Subscriptions are never destroyed,
+    because rclpy's executor may be waiting on them in another thread; closed ones do nothing.
 
     Args:
         node: Node that subscribes.
         contract: Topics, names and rates.
         params: Transport, and whether unused cameras are watched.
-        cameras: Cameras that the policy uses; the pivot is added.
         on_frames: Takes the new frames; called in the callback of the message that completed them.
     """
 
@@ -37,84 +37,108 @@ class Streams:
         node: Node,
         contract: RobotContract,
         params: PolicyParams,
-        cameras: Sequence[str],
         on_frames: Callable[[list[Frame[Any]]], None],
     ) -> None:
-        wanted = {contract.sync.pivot, *cameras}
-        self.cameras = tuple(name for name in contract.cameras if name in wanted)
-        """Cameras whose images are in the frames."""
+        self.cameras: tuple[str, ...] = ()
+        """Cameras whose images are in the frames; none while closed."""
         self._node = node
         self._contract = contract
+        self._params = params
         self._on_frames = on_frames
         self._lock = threading.Lock()
-        self._assembler: FrameAssembler[Any] = FrameAssembler(contract, self.cameras)
+        self._assembler: FrameAssembler[Any] | None = None
         self._made = 0
         self._heard_ns: dict[str, int | None] = {}
         self._wrong: set[str] = set()
-        self._subscriptions = [self._subscribe_camera(name, params) for name in self.cameras]
-        if params.watch_all_cameras:
-            others = [name for name in contract.cameras if name not in self.cameras]
-            self._heard_ns = dict.fromkeys(others)
-            self._subscriptions += [self._listen_to(name, params) for name in others]
-        self._subscriptions += [self._subscribe_arm(side) for side in ARM_SIDES]
+        self._subscribed: set[str] = set()
+
+    def open(self, cameras: Sequence[str]) -> None:
+        """Makes frames of these cameras, the pivot and both arms from now on.
+
+        Raises:
+            ContractError: A camera is not in the contract.
+        """
+        wanted = {self._contract.sync.pivot, *cameras}
+        used = tuple(name for name in self._contract.cameras if name in wanted)
+        others = [name for name in self._contract.cameras if name not in wanted]
+        with self._lock:
+            self.cameras = used
+            self._assembler = FrameAssembler(self._contract, used)
+            self._heard_ns = dict.fromkeys(others) if self._params.watch_all_cameras else {}
+            self._made = 0
+        for name in used:
+            self._once(name, self._subscribe_camera)
+        for name in self._heard_ns:
+            self._once(f"{name} unused", self._listen_to)
+        for side in ARM_SIDES:
+            self._once(side, self._subscribe_arm)
+
+    def close(self) -> None:
+        """Makes no more frames."""
+        with self._lock:
+            self._assembler = None
+            self.cameras = ()
+
+    def _once(self, stream: str, subscribe: Callable[[str], None]) -> None:
+        if stream not in self._subscribed:
+            self._subscribed.add(stream)
+            subscribe(stream.split(maxsplit=1)[0])
 
     def ages_ns(self, now_ns: int) -> dict[str, int | None]:
         """Age of the newest message of every stream; None where none came yet."""
         with self._lock:
-            ages = self._assembler.ages_ns(now_ns)
+            ages = {} if self._assembler is None else self._assembler.ages_ns(now_ns)
             heard = {name: None if ns is None else now_ns - ns for name, ns in self._heard_ns.items()}
         return {**ages, **heard}
 
     def losses(self) -> str:
         """Frames made and frames lost since the reset, by reason and stream, in one line."""
         with self._lock:
-            lost = ", ".join(f"{n} x {reason}" for reason, n in sorted(self._assembler.dropped.items()))
+            dropped = {} if self._assembler is None else self._assembler.dropped
+            lost = ", ".join(f"{n} x {reason}" for reason, n in sorted(dropped.items()))
             return f"{self._made} frames, lost: {lost or 'none'}"
 
     def reset(self) -> None:
         """Forgets all messages, so that no old one becomes part of a new frame."""
-        with self._lock:
-            self._assembler.reset()
-            self._assembler.dropped.clear()
-            self._made = 0
+        if self.cameras:
+            self.open(self.cameras)
 
-    def close(self) -> None:
-        """Ends all subscriptions."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
-
-    def _topic(self, camera: str, params: PolicyParams) -> tuple[type, str]:
+    def _topic(self, camera: str) -> tuple[type, str]:
         spec = self._contract.cameras[camera]
-        compressed = params.image_transport == "compressed"
+        compressed = self._params.image_transport == "compressed"
         return (CompressedImage, spec.compressed_topic) if compressed else (Image, spec.raw_topic)
 
-    def _subscribe_camera(self, camera: str, params: PolicyParams) -> Any:
-        kind, topic = self._topic(camera, params)
+    def _subscribe_camera(self, camera: str) -> None:
+        kind, topic = self._topic(camera)
         callback = partial(self._on_image, camera)
-        return self._node.create_subscription(kind, topic, callback, qos_profile_sensor_data)
+        self._node.create_subscription(kind, topic, callback, qos_profile_sensor_data)
 
-    def _listen_to(self, camera: str, params: PolicyParams) -> Any:
-        kind, topic = self._topic(camera, params)
+    def _listen_to(self, camera: str) -> None:
+        kind, topic = self._topic(camera)
         callback = partial(self._on_unused, camera)
-        return self._node.create_subscription(kind, topic, callback, qos_profile_sensor_data, raw=True)
+        self._node.create_subscription(kind, topic, callback, qos_profile_sensor_data, raw=True)
 
-    def _subscribe_arm(self, side: str) -> Any:
+    def _subscribe_arm(self, side: str) -> None:
         topic = self._contract.arms[side].feedback_topic
         callback = partial(self._on_joints, side)
-        return self._node.create_subscription(JointState, topic, callback, qos_profile_sensor_data)
+        self._node.create_subscription(JointState, topic, callback, qos_profile_sensor_data)
 
     def _on_image(self, camera: str, msg: Image | CompressedImage) -> None:
         with self._lock:
+            if self._assembler is None:
+                return
             self._assembler.push_image(camera, stamp_to_ns(msg.header.stamp), msg)
-            frames = self._completed()
+            frames = self._completed(self._assembler)
         self._hand_over(frames)
 
     def _on_unused(self, camera: str, _: bytes) -> None:
         with self._lock:
-            self._heard_ns[camera] = self._node.get_clock().now().nanoseconds
+            if camera in self._heard_ns:
+                self._heard_ns[camera] = self._node.get_clock().now().nanoseconds
 
     def _on_joints(self, side: str, msg: JointState) -> None:
+        if self._assembler is None:
+            return
         arm = self._contract.arms[side]
         try:
             values = joint_values(msg, arm.wire_names, arm.feedback_topic)
@@ -126,13 +150,15 @@ class Streams:
             return
         self._wrong.discard(side)
         with self._lock:
+            if self._assembler is None:
+                return
             self._assembler.push_joints(side, stamp_to_ns(msg.header.stamp), values)
-            frames = self._completed()
+            frames = self._completed(self._assembler)
         self._hand_over(frames)
 
-    def _completed(self) -> list[Frame[Any]]:
+    def _completed(self, assembler: FrameAssembler[Any]) -> list[Frame[Any]]:
         frames = []
-        while (frame := self._assembler.pop()) is not None:
+        while (frame := assembler.pop()) is not None:
             frames.append(frame)
         self._made += len(frames)
         return frames

@@ -16,7 +16,10 @@ PACKAGES = ("finevla", "numpy", "torch", "rclpy", "sapien", "piper_sdk")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Provenance of a run. Latencies in s: p50 and p95 over the newest inferences of the trials."""
+    """Provenance of a run. Latencies in s: p50 and p95 over the newest inferences of the trials.
+
+    `real_time_factor` is the simulator's lowest, 0 where it told none.
+    """
 
     checkpoint_id: str
     bundle: str
@@ -31,6 +34,7 @@ class Facts:
     latency_p95_s: float
     applied_p50_s: float
     chunks: int
+    real_time_factor: float
 
 
 def versions() -> dict[str, str]:

@@ -17,9 +17,13 @@ from finevla.contract import RobotContract, services
 from finevla.contract.frame import NS_PER_S
 from finevla.errors import SetupError
 from finevla.stages.demo.graph_types import Ending, FrameSink, GraphError, PolicyFigures
+from finevla.stages.demo.readiness import Seen, lacking
 from finevla.stages.demo.rows import Verdict
 
 __all__ = ["Ending", "FrameSink", "GraphClient", "GraphError", "PolicyFigures"]
+
+DIAGNOSTICS_TOPIC = "/diagnostics"
+REAL_TIME_KEY = "real_time_factor"
 
 
 class GraphClient:
@@ -51,6 +55,7 @@ class GraphClient:
         self._policy: Any = None
         self._driver: Any = None
         self._frames_seen: dict[str, int] = {}
+        self._factors: list[float] = []
         self._open(domain_id)
 
     def _open(self, domain_id: int | None) -> None:
@@ -73,6 +78,7 @@ class GraphClient:
         kinds = {
             services.DRIVER_ENABLE: SetBool,
             services.DRIVER_HOME: Trigger,
+            services.POLICY_CANCEL: Trigger,
             services.SIM_RESET_SCENE: srv.ResetScene,
             services.SIM_SCORE_SCENE: srv.ScoreScene,
         }
@@ -93,12 +99,14 @@ class GraphClient:
             return
 
     def _connect_topics(self) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
         from sensor_msgs.msg import CompressedImage
 
         topics, node, msg = self._contract.topics, self._node, self._msg
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._say = node.create_publisher(msg.Instruction, topics.instruction, latched)
+        node.create_subscription(DiagnosticArray, DIAGNOSTICS_TOPIC, self._take_diagnostics, 10)
         node.create_subscription(msg.InstructionStatus, topics.instruction_status, self._take_status, 50)
         node.create_subscription(msg.PolicyStatus, topics.policy_status, self._take_policy, latched)
         node.create_subscription(msg.DriverState, topics.driver_state, self._take_driver, latched)
@@ -109,6 +117,23 @@ class GraphClient:
                 lambda message, name=camera.name: self._take_frame(name, message),
                 qos_profile_sensor_data,
             )
+
+    def _take_diagnostics(self, message: Any) -> None:
+        values = [
+            float(pair.value)
+            for status in message.status
+            if status.name.startswith(services.SIM_NODE)
+            for pair in status.values
+            if pair.key == REAL_TIME_KEY
+        ]
+        with self._news:
+            self._factors += values
+
+    def take_real_time_factor(self) -> float | None:
+        """Lowest real-time factor of the simulator since the last call; None where it told none."""
+        with self._news:
+            factors, self._factors = self._factors, []
+        return min(factors, default=None)
 
     def _take_status(self, message: Any) -> None:
         with self._news:
@@ -138,22 +163,21 @@ class GraphClient:
         with self._news:
             driver, policy, seen = self._driver, self._policy, set(self._frames_seen)
         states = self._msg.DriverState
-        lacking: dict[str, str] = {}
-        if not self._ready(services.SIM_RESET_SCENE, services.SIM_SCORE_SCENE):
-            lacking[services.SIM_NODE] = "its services"
-        elif missing := [name for name in self._contract.cameras if name not in seen]:
-            lacking[services.SIM_NODE] = f"pictures of {', '.join(missing)}"
-        if driver is None or not self._ready(services.DRIVER_ENABLE, services.DRIVER_HOME):
-            lacking[services.DRIVER_NODE] = "its state and services"
-        elif driver.state in (states.DISCONNECTED, states.STOPPED, states.FAULT):
-            lacking[services.DRIVER_NODE] = f"both arms ({driver.reason or 'not connected'})"
-        if policy is None:
-            lacking[services.POLICY_NODE] = "its status"
-        elif policy.state not in (self._msg.PolicyStatus.IDLE, self._msg.PolicyStatus.HOLDING):
-            lacking[services.POLICY_NODE] = f"an active bundle ({policy.reason or 'inactive'})"
-        if not self._say.get_subscription_count():
-            lacking[services.INSTRUCTION_NODE] = f"a subscription to {self._contract.topics.instruction}"
-        return lacking
+        return lacking(
+            Seen(
+                scene=self._ready(services.SIM_RESET_SCENE, services.SIM_SCORE_SCENE),
+                silent_cameras=tuple(name for name in self._contract.cameras if name not in seen),
+                driver=driver is not None and self._ready(services.DRIVER_ENABLE, services.DRIVER_HOME),
+                driver_ready=driver is not None
+                and driver.state not in (states.DISCONNECTED, states.STOPPED, states.FAULT),
+                driver_reason=driver.reason if driver is not None else "",
+                policy=policy is not None,
+                policy_ready=policy is not None
+                and policy.state in (self._msg.PolicyStatus.IDLE, self._msg.PolicyStatus.HOLDING),
+                policy_reason=policy.reason if policy is not None else "",
+                instruction=bool(self._say.get_subscription_count()),
+            )
+        )
 
     def _ready(self, *names: str) -> bool:
         return all(self._clients[name].service_is_ready() for name in names)
@@ -167,6 +191,17 @@ class GraphClient:
         return PolicyFigures(message.checkpoint_id, message.chunks, message.latency_s, message.latency_p95_s)
 
     def _call(self, name: str, request: Any, timeout_s: float) -> Any:
+        response = self._ask(name, request, timeout_s)
+        if not response.success:
+            raise GraphError(
+                "a service of the graph refused",
+                where=name,
+                found=response.message,
+                remedy="do what the message says, then try again",
+            )
+        return response
+
+    def _ask(self, name: str, request: Any, timeout_s: float) -> Any:
         done = threading.Event()
         future = self._clients[name].call_async(request)
         future.add_done_callback(lambda _: done.set())
@@ -178,15 +213,7 @@ class GraphClient:
                 expected=f"an answer within {timeout_s:g} s",
                 remedy="look at the log of the node that offers it",
             )
-        response = future.result()
-        if not response.success:
-            raise GraphError(
-                "a service of the graph refused",
-                where=name,
-                found=response.message,
-                remedy="do what the message says, then try again",
-            )
-        return response
+        return future.result()
 
     def enable(self, timeout_s: float = 20.0) -> None:
         """Lets the motors hold torque.
@@ -269,7 +296,14 @@ class GraphClient:
             if status.state in words:
                 return Ending(words[status.state], status.reason_code, status.reason, at - begun, applied)
         last = heard[-1][1].reason if heard else "no status arrived"
+        self._cancel()
         return Ending("timeout", "timeout", last, self._monotonic() - begun, applied)
+
+    def _cancel(self, timeout_s: float = 5.0) -> None:
+        """Ends an instruction that nobody waits for any more, if the policy is there to hear it."""
+        name = services.POLICY_CANCEL
+        if self._ready(name):
+            self._ask(name, self._kinds[name].Request(), timeout_s)
 
     def close(self) -> None:
         """Leaves the graph."""

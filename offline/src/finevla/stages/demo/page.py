@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from finevla.stages.demo.facts import Facts
-from finevla.stages.demo.rows import Row, pairs, tally, verdict_words
+from finevla.stages.demo.rows import SLOW, Row, pairs, tally, verdict_words
 
 STYLE = """
 :root{--ink:#1b2027;--dim:#5c6670;--paper:#fff;--card:#f5f6f8;--line:#dde1e6;--good:#14773a;--bad:#b3261e;--mark:#ffe08a}
@@ -88,7 +88,7 @@ def _table(rows: Sequence[Row]) -> str:
             f"<td class=n>{row.trial.index + 1}</td><td>{highlight(row.trial.text, row.trial.changed)}</td>"
             f"<td>{escape(verdict.moved_arm or 'none')}</td><td>{escape(verdict.lifted_color or 'none')}</td>"
             f"<td>{_yes(verdict.arm_complied)}</td><td>{_yes(verdict.color_complied)}</td>"
-            f"<td>{_yes(verdict.done)}</td><td>{escape(row.reason_code or row.ending)}</td>"
+            f"<td>{_yes(verdict.done)}</td><td>{escape(row.ended)}</td>"
             f"<td class=n>{row.seconds:.1f}</td>"
         )
         lines.append(f"<tr>{cells}</tr>")
@@ -105,6 +105,7 @@ def _facts(facts: Facts) -> str:
         "seed": f"{facts.seed} (give it with --seed to see the same scenes again)",
         "inference": f"median {facts.latency_p50_s * 1e3:.1f} ms, p95 {facts.latency_p95_s * 1e3:.1f} ms",
         "sentence to first chunk": f"median {facts.applied_p50_s * 1e3:.0f} ms",
+        "simulator": f"at least {facts.real_time_factor:.2f} of real time",
         "action chunks published": str(facts.chunks),
         "bring-up": f"{facts.bringup_s:.1f} s",
         "machine": facts.machine,
@@ -120,6 +121,16 @@ def _figures(rows: Sequence[Row]) -> str:
     shown = (("arm obeyed", counts.arm), ("colour obeyed", counts.color), ("task done", counts.done))
     cards = "".join(f'<div class="figure"><b>{count} / {counts.n}</b>{name}</div>' for name, count in shown)
     return f'<div class="figures">{cards}</div>'
+
+
+def _repeats(rows: Sequence[Row]) -> str:
+    again = sum(row.attempts - 1 for row in rows)
+    if not again:
+        return ""
+    return (
+        f"<p>{again} tries were repeated because the simulator did not keep real time (factor below {SLOW}): "
+        "this machine was too busy. Whether a try is repeated never depends on what the robot did.</p>"
+    )
 
 
 def render(
@@ -156,5 +167,6 @@ def render(
         "only to some tens of points. <code>finevla evaluate paired</code> measures compliance "
         "with its number of trials and its 95 % interval. The arms are simulated; the driver, the CAN frames "
         "and the whole ROS 2 graph are the ones for the robot.</p>"
+        f"{_repeats(rows)}"
         f"<h2>Where it comes from</h2>{_facts(facts)}</body></html>\n"
     )

@@ -42,6 +42,8 @@ class Row:
     `ending` is finished, rejected, superseded or timeout; `reason_code` is the graph's own word for it.
     `applied_s` is the time from publishing the sentence to the first chunk that follows it, None where
     there was none; `seconds` the time to the end. `latency_s` is the newest inference's.
+    `real_time_factor` is the simulator's lowest during the trial (1: it kept up), None where unknown.
+    `attempts` counts the tries; a try is repeated only where the simulator did not keep real time.
     """
 
     trial: Trial
@@ -52,6 +54,19 @@ class Row:
     seconds: float
     applied_s: float | None
     latency_s: float
+    real_time_factor: float | None = None
+    attempts: int = 1
+
+    @property
+    def ended(self) -> str:
+        """How it ended, and at which try."""
+        word = self.reason_code or self.ending
+        return word if self.attempts == 1 else f"{word}, try {self.attempts}"
+
+    @property
+    def kept_real_time(self) -> bool:
+        """Whether the simulator kept up, so that the trial says something of the policy."""
+        return self.real_time_factor is None or self.real_time_factor >= SLOW
 
     @property
     def complied(self) -> bool:
@@ -96,13 +111,22 @@ def shortfalls(rows: Sequence[Row], floor: float) -> list[str]:
     ]
 
 
-def held(rows: Iterable[Row]) -> list[str]:
-    """Says which instructions the graph ended by itself because something was late or lost."""
-    codes = [row.reason_code for row in rows if row.reason_code.endswith(("_stale", "_stuck", "_lost"))]
-    return [
-        f"{code}: {codes.count(code)} instructions were held; this machine may be too busy for real time"
-        for code in sorted(set(codes))
-    ]
+SLOW = 0.8
+"""A real-time factor below this says that the machine did not keep up: the trial is not valid."""
+
+
+def excuses(rows: Sequence[Row]) -> list[str]:
+    """Says what of the machine, rather than of the policy, may have spoiled the instructions."""
+    codes = [row.reason_code for row in rows]
+    late = sorted({code for code in codes if code.endswith(("_stale", "_stuck", "_lost", "_hold"))})
+    lines = [f"{code}: ended {codes.count(code)} of {len(rows)} instructions" for code in late]
+    factors = [row.real_time_factor for row in rows if row.real_time_factor is not None]
+    if factors and min(factors) < SLOW:
+        lines.append(
+            f"the simulator fell to {min(factors):.2f} of real time: this machine is too slow or too busy, "
+            "and arms that lag disobey"
+        )
+    return lines
 
 
 def pairs(rows: Iterable[Row]) -> list[tuple[Row, ...]]:

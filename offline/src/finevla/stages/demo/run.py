@@ -56,6 +56,7 @@ def run_trial(
     client.home()
     client.reset_scene(trial.task, trial.seed)
     client.wait_for_frames()
+    client.take_real_time_factor()
     if camera is not None:
         camera.start()
     try:
@@ -73,6 +74,7 @@ def run_trial(
         seconds=ending.seconds,
         applied_s=ending.applied_s,
         latency_s=client.policy_figures().latency_s,
+        real_time_factor=client.take_real_time_factor(),
     )
     return row, reel
 
@@ -85,6 +87,25 @@ class Record:
     reels: list[Reel] = field(default_factory=list)
 
 
+def run_valid_trial(
+    client: GraphClient,
+    trial: Trial,
+    timeout_s: float,
+    camera: Camera | None = None,
+    repeats: int = 0,
+) -> tuple[Row, Reel]:
+    """A trial, tried again up to `repeats` times where the simulator did not keep real time.
+
+    Whether it is tried again depends on the machine only, never on what the robot did; the last try
+    counts, and the row says how many there were.
+    """
+    for attempt in range(1, repeats + 2):
+        row, reel = run_trial(client, trial, timeout_s, camera)
+        if row.kept_real_time or attempt > repeats:
+            break
+    return replace(row, attempts=attempt), reel
+
+
 def run_trials(
     client: GraphClient,
     trials: Sequence[Trial],
@@ -92,6 +113,7 @@ def run_trials(
     camera: Camera | None,
     report: Callable[[Row], None],
     record: Record,
+    repeats: int = 0,
 ) -> None:
     """Runs all trials in order into `record`; `report` is called after each.
 
@@ -99,7 +121,7 @@ def run_trials(
         GraphError: The graph failed; what was done before is in the record.
     """
     for trial in trials:
-        row, reel = run_trial(client, trial, timeout_s, camera)
+        row, reel = run_valid_trial(client, trial, timeout_s, camera, repeats)
         record.rows.append(row)
         record.reels.append(reel)
         report(row)
@@ -155,4 +177,7 @@ def with_figures(facts: Facts, rows: Sequence[Row], client: GraphClient) -> Fact
         latency_p50_s=median([row.latency_s for row in rows if row.latency_s > 0]),
         latency_p95_s=figures.latency_p95_s,
         applied_p50_s=median([row.applied_s for row in rows if row.applied_s is not None]),
+        real_time_factor=min(
+            (row.real_time_factor for row in rows if row.real_time_factor is not None), default=0.0
+        ),
     )

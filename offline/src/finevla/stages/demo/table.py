@@ -38,7 +38,7 @@ def build(rows: Sequence[Row]) -> Table:
             f"{row.verdict.lifted_color} cube" if row.verdict.lifted_color else "none",
             _yes(row.complied),
             _yes(row.verdict.done),
-            row.reason_code or row.ending,
+            row.ended,
             f"{row.seconds:.1f}",
             end_section=last_of_pair,
         )

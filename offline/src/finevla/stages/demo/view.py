@@ -52,4 +52,11 @@ class View:
 
     def row(self, row: Row) -> None:
         """Says how one instruction went."""
-        self.say(f"  {row.trial.index + 1}. {row.trial.text}: {verdict_words(row)} ({row.seconds:.1f} s)")
+        took = f"({row.seconds:.1f} s{_tries(row)})"
+        self.say(f"  {row.trial.index + 1}. {row.trial.text}: {verdict_words(row)} {took}")
+
+
+def _tries(row: Row) -> str:
+    if row.attempts == 1:
+        return ""
+    return f", try {row.attempts}: before, the simulator did not keep real time"

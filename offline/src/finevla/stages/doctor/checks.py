@@ -20,6 +20,7 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 SETUP = "run `make setup`, then enter the environment: . scripts/env.sh"
 ENTER = "enter the environment: . scripts/env.sh"
 SHM, SHM_NEEDED_MB = "/dev/shm", 500  # noqa: S108  shared memory, not a place for files
+CAN_UP = "connect the adapters, name them, and: ip link set NAME up type can bitrate 1000000"
 PROBE_TIMEOUT_S = 120
 
 
@@ -66,7 +67,7 @@ def pins() -> Row:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found = "missing"
-        if False:
+        if found != version:
             wrong.append(f"{name} {found} (pinned {version})")
     if wrong:
         return Row("pins", WARN, f"{len(wrong)} of {len(wanted)} differ: {', '.join(wrong[:5])}", SETUP)
@@ -163,9 +164,7 @@ def can() -> Row:
         found = (
             f"no {', '.join(missing)} (found: {', '.join(present) or 'none'}); only a real robot needs them"
         )
-        return Row(
-            "can", WARN, found, "connect the USB-CAN adapters; names and bit rate: docs/how-to/robot.md"
-        )
+        return Row("can", WARN, found, CAN_UP)
     return Row("can", OK, ", ".join(wanted))
 
 
