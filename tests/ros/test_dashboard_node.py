@@ -86,6 +86,13 @@ def test_shows_the_newest_of_everything(nodes) -> None:
     assert shown["driver"]["fields"]["right arm"] == "not connected"
 
 
+def test_the_words_of_an_older_sentence_are_not_shown_for_a_rejected_one() -> None:
+    parsed = msg.ParsedInstruction(id="old", text="use the left arm")
+    status = msg.InstructionStatus(id="new", state=msg.InstructionStatus.REJECTED, reason="empty")
+    fields = dashboard_node.view.instruction(parsed, status)["fields"]
+    assert (fields["state"], fields["said"], fields["why"]) == ("rejected", "", "empty")
+
+
 def test_shows_pictures_and_joints_by_name(nodes) -> None:
     board, peer = nodes
     camera = CONTRACT.cameras["cam_high"]

@@ -199,13 +199,18 @@ def test_a_refusal_and_a_silent_camera_are_named(graph: FakeGraph, client: Graph
     client.wait_for_frames()
 
 
-def test_a_fault_is_cleared_before_the_next_trial(graph: FakeGraph, client: GraphClient) -> None:
+def test_a_fault_is_cleared_before_the_way_home(graph: FakeGraph, client: GraphClient) -> None:
     ready(graph, client)
-    assert not client.recover()
+    client.home()
+    assert graph.calls == ["home"]
     graph.driver.publish(msg.DriverState(state=msg.DriverState.FAULT))
     until(lambda: services.DRIVER_NODE in client.awaited())
-    assert client.recover()
-    assert graph.calls == ["enable"]
+    client.home()
+    assert graph.calls == ["home", "enable", "home"]
+    graph.refuse.add(services.DRIVER_HOME)
+    with pytest.raises(GraphError):
+        client.home()
+    assert graph.calls[3:] == ["enable", "home"] * 3
 
 
 def test_what_was_done_before_a_failure_is_kept(graph: FakeGraph, client: GraphClient) -> None:

@@ -171,6 +171,23 @@ def test_a_first_target_far_away_is_approached_slowly(rig):
     assert rig.core.interventions["soft_start"] == 1
 
 
+def test_a_chunk_that_comes_late_is_joined_smoothly_and_the_next_one_is_no_jump(rig):
+    """Bug: a late first chunk was taken for a far one and started softly; the next was then refused."""
+    targets = np.tile(CONTRACT.home, (16, 1))
+    targets[:, 0] += 0.15 * np.arange(16)
+    lateness_ns = 400_000_000
+    late = ActionChunk(rig.now_ns - lateness_ns, 0.1, targets, rig.now_ns - lateness_ns, "late", "test")
+    assert rig.loop.on_chunk(late) == ""
+    rig.run(0.02)
+    assert abs(rig.sent()[0] - CONTRACT.home[0]) < 0.15
+    rig.run(0.6)
+    assert rig.sent()[0] == pytest.approx(late.sample(rig.now_ns)[0], abs=0.02)
+    assert "soft_start" not in rig.core.interventions
+    after = dataclasses.replace(late, t0_ns=rig.now_ns, observation_stamp_ns=rig.now_ns)
+    after = dataclasses.replace(after, targets=targets + rig.sent() - CONTRACT.home)
+    assert rig.loop.on_chunk(after) == ""
+
+
 def test_lost_feedback_is_a_fault_and_only_an_enable_ends_it(rig):
     rig.follow(0.1)
     rig.arms["right"].alive = False

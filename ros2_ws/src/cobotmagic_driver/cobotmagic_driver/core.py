@@ -103,7 +103,8 @@ class DriverCore:
         code = self.limiter.refuse_chunk(chunk) or self._follower.refuse(chunk, now_ns)
         if code or not self._is_following() or chunk.instruction_id != self.machine.instruction_id:
             return code
-        jump = self.limiter.is_jump(chunk.sample(now_ns), self._follower.target(now_ns))
+        # Compared with what is commanded, not with the chunk before: behind a soft start the arms lag.
+        jump = self.limiter.is_jump(chunk.sample(now_ns), self.limiter.command)
         return "jump_rejected" if jump else ""
 
     def _is_following(self) -> bool:
@@ -114,10 +115,12 @@ class DriverCore:
         )
 
     def _follow(self, chunk: ActionChunk, was: tuple[State, str], now_ns: int) -> None:
-        if was != (State.ACTIVE, chunk.instruction_id):
-            self._follower.clear()
-            self.limiter.begin(chunk.sample(now_ns), self.measured())
-        self._follower.accept(chunk, now_ns)
+        if was == (State.ACTIVE, chunk.instruction_id):
+            self._follower.accept(chunk, now_ns)
+            return
+        # The first target tells whether the chunk was made for this pose, however late it comes.
+        self.limiter.begin(chunk.targets[0], self.measured())
+        self._follower.begin(self.limiter.command, chunk, now_ns)
 
     def on_leader(self, side: str, values: NDArray[np.float64], now_ns: int) -> str:
         """Takes joints of one leader arm, shape (7,), rad and m; see `on_chunk` for the answer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,17 @@ class ChunkFollower:
         return None if self._segment is None else self._segment.chunk
 
     def clear(self) -> None:
-        """Forgets every chunk: the next one starts anew, without blending."""
+        """Forgets every chunk."""
         self._segment = None
+
+    def begin(self, pose: NDArray[np.float64], chunk: ActionChunk, now_ns: int) -> None:
+        """Starts anew with `chunk`, blended from the pose that is commanded at present, shape (14,).
+
+        Without the blend a chunk that comes late, when its first targets have passed, would begin
+        with a leap.
+        """
+        rest = replace(chunk, t0_ns=now_ns, targets=pose[None].copy())
+        self._segment = _Segment(chunk, now_ns, _Segment(rest, now_ns, None))
 
     def refuse(self, chunk: ActionChunk, now_ns: int) -> str:
         """Why `chunk` cannot be followed at `now_ns`; empty: it can."""

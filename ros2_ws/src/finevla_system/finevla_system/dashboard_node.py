@@ -15,8 +15,6 @@ from typing import Any
 
 import rclpy
 from finevla_msgs import msg, srv
-from finevla_system import dashboard_view as view
-from finevla_system.dashboard_web import Dashboard, serve
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -28,6 +26,8 @@ from finevla.contract import ARM_SIDES, load_contract, services
 from finevla.contract.joints import reorder
 from finevla.contract.params import param, read
 from finevla.errors import FineVLAError, LaunchError
+from finevla_system import dashboard_view as view
+from finevla_system.dashboard_web import Dashboard, serve
 
 CALL_TIMEOUT_S = 60.0
 

@@ -41,7 +41,12 @@ def _part(state: str, fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def instruction(parsed: Any, status: Any) -> dict[str, Any]:
-    """The newest sentence, what it fixes, and what became of it."""
+    """The newest sentence, what it fixes, and what became of it.
+
+    A sentence that was not understood was never parsed: then the words of an older one are not shown.
+    """
+    if parsed is not None and status is not None and parsed.id != status.id:
+        parsed = None
     state = _state(INSTRUCTION_STATES, status.state) if status is not None else "none yet"
     fixed = [f"{value.slot} = {value.value}" for value in parsed.values] if parsed is not None else []
     fields = {

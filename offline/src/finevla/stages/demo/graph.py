@@ -24,6 +24,7 @@ __all__ = ["Ending", "FrameSink", "GraphClient", "GraphError", "PolicyFigures"]
 
 DIAGNOSTICS_TOPIC = "/diagnostics"
 REAL_TIME_KEY = "real_time_factor"
+FAULT_NEWS_S = 1.0
 
 
 class GraphClient:
@@ -223,17 +224,28 @@ class GraphClient:
         """
         self._call(services.DRIVER_ENABLE, self._kinds[services.DRIVER_ENABLE].Request(data=True), timeout_s)
 
-    def home(self, timeout_s: float = 60.0) -> None:
-        """Opens the grippers and sends both arms home; returns when they are there."""
-        self._call(services.DRIVER_HOME, self._kinds[services.DRIVER_HOME].Request(), timeout_s)
+    def home(self, timeout_s: float = 60.0, tries: int = 3) -> None:
+        """Opens the grippers and sends both arms home; returns when they are there.
 
-    def recover(self) -> bool:
-        """Enables the arms again where the driver is in FAULT, as an operator would; True if it was."""
+        A driver in FAULT is enabled first, as an operator would; a simulator on a busy machine causes some.
+        """
+        for left in reversed(range(tries)):
+            if self._faulty(0.0):
+                self.enable()
+            try:
+                self._call(services.DRIVER_HOME, self._kinds[services.DRIVER_HOME].Request(), timeout_s)
+                return
+            except GraphError:
+                if not left or not self._faulty(FAULT_NEWS_S):
+                    raise
+
+    def _faulty(self, patience_s: float) -> bool:
+        """Whether the driver is in FAULT, or says so within some time."""
         with self._news:
-            faulty = self._driver is not None and self._driver.state == self._msg.DriverState.FAULT
-        if faulty:
-            self.enable()
-        return faulty
+            return self._news.wait_for(
+                lambda: self._driver is not None and self._driver.state == self._msg.DriverState.FAULT,
+                patience_s,
+            )
 
     def reset_scene(self, task: str, seed: int, timeout_s: float = 20.0) -> None:
         """Lays out the objects of a scene."""

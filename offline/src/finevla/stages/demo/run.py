@@ -47,12 +47,11 @@ class Camera:
 def run_trial(
     client: GraphClient, trial: Trial, timeout_s: float, camera: Camera | None = None
 ) -> tuple[Row, Reel]:
-    """Home, new scene, one sentence, verdict. A fault of the trial before is cleared first.
+    """Home, new scene, one sentence, verdict.
 
     Raises:
         GraphError: A service of the graph refused or was silent.
     """
-    client.recover()
     client.home()
     client.reset_scene(trial.task, trial.seed)
     client.wait_for_frames()

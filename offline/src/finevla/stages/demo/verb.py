@@ -89,6 +89,16 @@ def out_directory(out: Path | None, now: datetime) -> Path:
     return path
 
 
+def _comforts(config: Config, out: Path) -> dict[str, str]:
+    """Launch arguments for a graph that a person will use: dashboard, and a recorder for its buttons."""
+    return {
+        "dashboard": "true",
+        "dashboard_port": str(config.dashboard_port),
+        "recorder": "true",
+        "bag_dir": str((out / "bags").resolve()),
+    }
+
+
 def _facts(config: Config, contract: RobotContract, seed: int, graph: Graph) -> Facts:
     return Facts(
         checkpoint_id="",
@@ -155,13 +165,12 @@ def main(config: Config) -> int:
     trials = plan(config.instructions, seed)
     out = out_directory(config.out, datetime.now(UTC))
     report = table.report_console()
-    extra = {"dashboard": "true", "dashboard_port": str(config.dashboard_port)} if config.stay else {}
     with open_session(
         bundle=config.bundle,
         log_path=out / "graph.log",
         timeout_s=config.bringup_timeout_s,
         domain_id=config.domain_id,
-        arguments=extra,
+        arguments=_comforts(config, out) if config.stay else {},
     ) as session:
         facts = _facts(config, load_contract(), seed, session.graph)
         rows, products = _issue(config, session, trials, facts, out)
