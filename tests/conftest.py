@@ -29,6 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(ROOT / "launch" / "fastdds" / "local.xml"))
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from finevla.contract.threads import share_interpreter
+
+    share_interpreter()  # as in the main of a node: tests hold many of them in one process
 
 
 @functools.cache

@@ -28,6 +28,7 @@ from cobotmagic_driver.piper_backend import CanSettings, PiperBackend
 from cobotmagic_driver.state_machine import LEADER, POLICY
 from finevla.contract import load_contract, services
 from finevla.contract.params import read
+from finevla.contract.threads import share_interpreter
 from finevla.errors import FineVLAError
 
 STATE_PERIOD_NS = 100_000_000
@@ -272,6 +273,7 @@ class DriverNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until it is interrupted."""
+    share_interpreter()
     rclpy.init(args=args)
     node: DriverNode | None = None
     try:

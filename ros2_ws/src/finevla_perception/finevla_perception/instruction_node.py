@@ -35,6 +35,7 @@ from finevla.contract.services import (
     RUN_INSTRUCTION,
     RUN_INSTRUCTION_BLOCKING,
 )
+from finevla.contract.threads import share_interpreter
 from finevla.errors import FineVLAError, InstructionError
 from finevla_perception.convert import msgify_parsed, name_of, ns_to_stamp, stamp_to_ns
 from finevla_perception.params import InstructionParams
@@ -233,6 +234,7 @@ def _one_line(err: FineVLAError) -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until SIGINT; 2 where its parameters or its contract are wrong."""
+    share_interpreter()
     rclpy.init(args=args)
     try:
         executor = MultiThreadedExecutor(num_threads=8)  # one for events, the rest for waiting callers

@@ -13,6 +13,8 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 COMMAND_LIFESPAN_S = 1.0
+JOINT_DEPTH = 100
+"""Half a second of feedback: a reader that is busy for a moment must not lose what it interpolates from."""
 
 
 def latched(depth: int = 1) -> QoSProfile:
@@ -26,6 +28,13 @@ def reliable(depth: int) -> QoSProfile:
     """Reliable, and only for those who listen now."""
     return QoSProfile(
         depth=depth, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
+    )
+
+
+def joint_stream() -> QoSProfile:
+    """Joint feedback at 200 Hz: best effort, but deep enough for a reader that pauses."""
+    return QoSProfile(
+        depth=JOINT_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE
     )
 
 

@@ -28,6 +28,7 @@ from std_srvs.srv import Trigger
 from finevla.contract import ActionChunk, RobotContract, load_contract
 from finevla.contract.params import read
 from finevla.contract.services import POLICY_CANCEL, POLICY_LOAD_CHECKPOINT, POLICY_NODE
+from finevla.contract.threads import share_interpreter
 from finevla.errors import BundleError, FineVLAError
 from finevla_policy.convert import chunk_msg, driver_view, report_msg, status_msg
 from finevla_policy.loading import Loader, accepted, bundle_loader
@@ -268,6 +269,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until SIGINT; 2 where its parameters or its contract are wrong."""
+    share_interpreter()
     rclpy.init(args=args)
     node = None
     try:

@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any
 
 from finevla_perception.convert import joint_values, stamp_to_ns
+from finevla_perception.qos import joint_stream
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -111,17 +113,25 @@ class Streams:
     def _subscribe_camera(self, camera: str) -> None:
         kind, topic = self._topic(camera)
         callback = partial(self._on_image, camera)
-        self._node.create_subscription(kind, topic, callback, qos_profile_sensor_data)
+        self._subscribe(kind, topic, callback, qos_profile_sensor_data)
 
     def _listen_to(self, camera: str) -> None:
         kind, topic = self._topic(camera)
         callback = partial(self._on_unused, camera)
-        self._node.create_subscription(kind, topic, callback, qos_profile_sensor_data, raw=True)
+        self._subscribe(kind, topic, callback, qos_profile_sensor_data, raw=True)
 
     def _subscribe_arm(self, side: str) -> None:
         topic = self._contract.arms[side].feedback_topic
         callback = partial(self._on_joints, side)
-        self._node.create_subscription(JointState, topic, callback, qos_profile_sensor_data)
+        self._subscribe(JointState, topic, callback, joint_stream())
+
+    def _subscribe(
+        self, kind: type, topic: str, callback: Callable[..., None], *args: Any, **more: Any
+    ) -> None:
+        # A group of its own: in a shared one, a multi-threaded executor passes over whatever is ready
+        # while another callback of the group runs, and starves the streams that it looks at later.
+        group = MutuallyExclusiveCallbackGroup()
+        self._node.create_subscription(kind, topic, callback, *args, callback_group=group, **more)
 
     def _on_image(self, camera: str, msg: Image | CompressedImage) -> None:
         with self._lock:

@@ -25,6 +25,7 @@ from finevla.contract import load_contract, services
 from finevla.contract.instruction import asked, parse
 from finevla.contract.params import read
 from finevla.contract.robot import ARM_SIDES
+from finevla.contract.threads import share_interpreter
 from finevla.errors import FineVLAError, InstructionError
 from finevla.sim.language import Goal
 from finevla_sim.convert import seen_of
@@ -174,6 +175,7 @@ class LeaderNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until it is interrupted."""
+    share_interpreter()
     rclpy.init(args=args)
     try:
         executor = SingleThreadedExecutor()

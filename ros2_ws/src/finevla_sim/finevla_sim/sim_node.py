@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter
 
 from finevla.contract import load_contract, services
 from finevla.contract.params import read
+from finevla.contract.threads import share_interpreter
 from finevla.errors import FineVLAError, LaunchError
 from finevla.sim.kinematics import dh_table, forward
 from finevla.sim.props import camera_fovy
@@ -201,6 +202,7 @@ class SimNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until it is interrupted."""
+    share_interpreter()
     rclpy.init(args=args)
     node: SimNode | None = None
     try:

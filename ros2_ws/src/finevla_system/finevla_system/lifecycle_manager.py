@@ -39,6 +39,7 @@ from finevla.contract.services import (
     SYSTEM_SHUTDOWN,
     SYSTEM_STATUS,
 )
+from finevla.contract.threads import share_interpreter
 from finevla.errors import FineVLAError
 from finevla_system.bringup_plan import NodeReport, NodeState, Report, bring_up, recover, shut_down
 from finevla_system.heartbeats import Heartbeats
@@ -212,6 +213,7 @@ class LifecycleManager(Node):  # type: ignore[misc]
 
 def main(args: list[str] | None = None) -> int:
     """Runs until SIGINT, or until the bring-up ends where `stay` is false; 1 where that failed."""
+    share_interpreter()
     rclpy.init(args=args)
     node = None
     try:

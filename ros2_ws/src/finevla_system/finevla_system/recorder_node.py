@@ -21,6 +21,7 @@ from finevla.contract.episode import EpisodeInfo, RecordedTopic, Role, recorded_
 from finevla.contract.params import read
 from finevla.contract.robot import load_contract
 from finevla.contract.services import RECORDER_LABEL, RECORDER_NODE, RECORDER_START, RECORDER_STOP
+from finevla.contract.threads import share_interpreter
 from finevla.errors import BagError, FineVLAError
 from finevla_system.recorder_convert import latched_qos, mark, message_class, subscription_qos
 from finevla_system.recorder_params import RecorderParams
@@ -170,6 +171,7 @@ class RecorderNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until it is told to stop."""
+    share_interpreter()
     rclpy.init(args=args)
     node: RecorderNode | None = None
     try:
