@@ -24,8 +24,8 @@ sys.path.extend(str(init.parents[1]) for init in sorted((ROOT / "ros2_ws" / "src
 
 def pytest_configure(config: pytest.Config) -> None:
     """Gives this run its own ROS domain, and the transport that the robot has."""
-    # Domains above 101 would use ports that the kernel hands out to others.
-    os.environ.setdefault("ROS_DOMAIN_ID", str(10 + os.getpid() % 90))
+    # Domains above 101 would use ports that the kernel hands out to others; demos take 70 to 99.
+    os.environ.setdefault("ROS_DOMAIN_ID", str(10 + os.getpid() % 60))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(ROOT / "launch" / "fastdds" / "local.xml"))
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

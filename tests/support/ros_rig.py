@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -16,13 +17,14 @@ class RosRig:
     """A context in its own domain with an executor in a thread; use it as a context manager.
 
     Args:
-        domain: ROS domain; each test file takes one of its own.
+        domain: Number of the test file; with the process it makes a ROS domain of its own, so that
+            neither another run of the tests nor a demo (70 and above) is heard.
         threads: Threads of the executor.
     """
 
     def __init__(self, domain: int, threads: int = 6) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=domain)
+        rclpy.init(context=self.context, domain_id=10 + (os.getpid() + domain) % 60)
         self.executor = MultiThreadedExecutor(num_threads=threads, context=self.context)
         self._stop = threading.Event()
         self._nodes: list[Any] = []
