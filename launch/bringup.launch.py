@@ -75,7 +75,12 @@ def system() -> list[Node]:
             executable="recorder_node",
             name="finevla_recorder",
             output="screen",
-            parameters=[{"out_dir": ParameterValue(LaunchConfiguration("bag_dir"), value_type=str)}],
+            parameters=[
+                {
+                    "contract_file": ParameterValue(LaunchConfiguration("contract_file"), value_type=str),
+                    "out_dir": ParameterValue(LaunchConfiguration("bag_dir"), value_type=str),
+                }
+            ],
             condition=IfCondition(LaunchConfiguration("recorder")),
         ),
         Node(

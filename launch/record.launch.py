@@ -27,6 +27,13 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument("bag_dir", default_value="bags", description="folder of the recorded bags"),
             DeclareLaunchArgument("operator", default_value="", description="stored in every bag"),
+            DeclareLaunchArgument(
+                "dashboard",
+                default_value="false",
+                description="serve a dashboard on 127.0.0.1, with the buttons of the recorder",
+                choices=["true", "false"],
+            ),
+            DeclareLaunchArgument("dashboard_port", default_value="8080", description="its TCP port"),
             IncludeLaunchDescription(robot, launch_arguments=[("command_source", "leader")]),
             Node(
                 package="finevla_sim",
@@ -43,12 +50,21 @@ def generate_launch_description() -> LaunchDescription:
                 output="screen",
                 parameters=[
                     {
+                        "contract_file": ParameterValue(LaunchConfiguration("contract_file"), value_type=str),
                         "out_dir": ParameterValue(LaunchConfiguration("bag_dir"), value_type=str),
                         "operator": ParameterValue(LaunchConfiguration("operator"), value_type=str),
                     }
                 ],
                 condition=IfCondition(LaunchConfiguration("recorder")),
                 on_exit=Shutdown(reason="the recorder ended"),
+            ),
+            Node(
+                package="finevla_system",
+                executable="dashboard_node",
+                name="finevla_dashboard",
+                output="screen",
+                parameters=[{"port": LaunchConfiguration("dashboard_port")}],
+                condition=IfCondition(LaunchConfiguration("dashboard")),
             ),
             Node(
                 package="finevla_system",

@@ -54,6 +54,7 @@ def ensure(root: Path, venv: Path) -> None:
         say("ROS 2 workspace: it was built with another environment, starting afresh")
         for folder in ("build", "install", "log"):
             shutil.rmtree(root / folder, ignore_errors=True)
+    stamp.unlink(missing_ok=True)  # a build that breaks off must not pass for the one before it
     say("ROS 2 workspace: colcon build")
 
     def show(line: str) -> str | None:

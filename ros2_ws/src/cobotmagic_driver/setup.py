@@ -13,7 +13,7 @@ setup(
     install_requires=["setuptools"],
     zip_safe=True,
     maintainer="FineVLA maintainers",
-    maintainer_email="maintainers@finevla.org",
+    maintainer_email="maintainers@example.org",
     description="Drives the two Piper arms of a CobotMagic from action chunks or leader arms.",
     license="Apache-2.0",
     entry_points={"console_scripts": [f"driver_node = {NAME}.driver_node:main"]},

@@ -13,7 +13,7 @@ setup(
     install_requires=["setuptools"],
     zip_safe=True,
     maintainer="FineVLA maintainers",
-    maintainer_email="maintainers@finevla.org",
+    maintainer_email="maintainers@example.org",
     description="Messages to action chunks: the policy as a lifecycle node.",
     license="Apache-2.0",
     entry_points={

@@ -14,7 +14,7 @@ setup(
     install_requires=["setuptools"],
     zip_safe=True,
     maintainer="FineVLA maintainers",
-    maintainer_email="maintainers@finevla.org",
+    maintainer_email="maintainers@example.org",
     description="Ordered bring-up with heartbeats, recorder and dashboard.",
     license="Apache-2.0",
     entry_points={

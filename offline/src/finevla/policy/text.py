@@ -20,7 +20,7 @@ PADDING = 0
 
 FUNCTION_WORDS = frozenset({
     "a", "an", "the", "its", "it", "your", "my", "please", "kindly", "now", "just", "i", "want", "you",
-    "can", "could", "would", "robot", "with", "using", "use", "by", "of", "to", "and",
+    "can", "could", "would", "robot", "with", "using", "use", "by", "to", "and",
 })  # fmt: skip
 """Words left out before training and inference: they change no execution of our tasks."""
 

@@ -34,7 +34,7 @@ class RecorderNode(Node):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(RECORDER_NODE, **kwargs)
         self.params = read(self, RecorderParams, ParameterDescriptor)
-        self.contract = load_contract()
+        self.contract = load_contract(Path(self.params.contract_file) if self.params.contract_file else None)
         topics = recorded_topics(self.contract)
         self.session: RecordingSession | None = None
         self.finished: Path | None = None

@@ -11,6 +11,7 @@ from finevla.contract.params import param
 class RecorderParams:
     """One line per parameter: default, description, bounds."""
 
+    contract_file: str = param("", "Robot contract in YAML; empty: the one that ships with finevla.")
     out_dir: str = param("bags", "Folder of the bags; created when the first recording starts.")
     operator: str = param("", "Name of the operator, stored in every bag.")
     fresh_s: float = param(
