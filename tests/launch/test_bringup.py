@@ -12,7 +12,8 @@ from types import ModuleType
 
 import pytest
 
-from finevla.stages.demo.bringup import Graph, choose_domain, free_port
+from finevla.stages.demo.bringup import Graph, free_port
+from finevla.stages.demo.domain import reserved_domain
 
 pytestmark = [pytest.mark.launch, pytest.mark.sim]
 FILE = Path(__file__).with_name("expectations.py")
@@ -34,7 +35,8 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
     arguments = {"sim": "true", "can_port": str(free_port())}
     if bundle := os.environ.get("FINEVLA_TEST_BUNDLE"):  # to try another bundle than the shipped one
         arguments["bundle"] = bundle
-    with Graph(arguments, choose_domain(None), tmp_path_factory.mktemp("bringup") / "log.txt") as graph:
+    log = tmp_path_factory.mktemp("bringup") / "log.txt"
+    with reserved_domain(None) as domain, Graph(arguments, domain, log) as graph:
         yield graph
 
 

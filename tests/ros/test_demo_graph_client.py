@@ -117,7 +117,8 @@ def camera():
 
 
 @pytest.fixture
-def client(graph, camera):
+def client(graph, camera, monkeypatch):
+    monkeypatch.setattr("finevla.stages.demo.graph.PACE_WINDOW_S", 0.4)
     with GraphClient(CONTRACT, domain_id=DOMAIN, on_frame=camera.sink) as made:
         yield made
 
@@ -184,6 +185,30 @@ def test_the_lowest_real_time_factor_is_kept(graph: FakeGraph, client: GraphClie
     until(lambda: len(client._factors) == 2)
     assert client.take_real_time_factor() == 0.4
     assert client.take_real_time_factor() is None
+
+
+def test_the_early_real_time_factor_is_of_the_first_seconds_only(
+    graph: FakeGraph, client: GraphClient
+) -> None:
+    def tell(factor: float) -> None:
+        told = len(client._factors)
+        values = [KeyValue(key="real_time_factor", value=str(factor))]
+        status = [DiagnosticStatus(name="finevla_sim: real time", values=values)]
+        graph.diagnostics.publish(DiagnosticArray(status=status))
+        until(lambda: len(client._factors) > told)
+
+    ready(graph, client)
+    tell(0.1)
+    client.instruct("lift", 5.0)
+    tell(0.9)
+    tell(0.7)
+    begun = time.monotonic()
+    assert client.early_real_time_factor() == pytest.approx(0.8)
+    assert time.monotonic() > begun + 0.1, "a short trial waits for the end of the window"
+    tell(0.2)
+    assert client.early_real_time_factor() == pytest.approx(0.8)
+    assert client.take_real_time_factor() == 0.1
+    assert client.early_real_time_factor() is None
 
 
 def test_a_refusal_and_a_silent_camera_are_named(graph: FakeGraph, client: GraphClient) -> None:

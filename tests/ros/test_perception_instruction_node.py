@@ -95,6 +95,16 @@ def test_rejections_reach_the_status_topic_and_not_the_policy(rig):
     assert [msg.text for msg in rig.parsed] == ["zap the red cube"]
 
 
+def test_a_sentence_that_is_refused_ends_what_is_running(rig):
+    """Bug: after "do not pick that" the robot went on with the instruction before."""
+    policy = FakePolicy(rig)
+    until(lambda: rig.peer.count_clients(services.POLICY_CANCEL) == 1)
+    rig.say.publish(Instruction(text="lift the red cube", id="a"))
+    until(lambda: policy.current == "a")
+    rig.say.publish(Instruction(text="do not lift the red cube", id="b"))
+    until(lambda: policy.canceled == 1)
+
+
 def blocking(rig, text, timeout=0.0):
     client = rig.peer.create_client(RunInstructionService, services.RUN_INSTRUCTION_BLOCKING)
     assert client.wait_for_service(10)

@@ -12,6 +12,7 @@ from finevla.bag import EpisodeReader, EpisodeWriter, ImageEvent, JointEvent, Te
 from finevla.bag.images import decode, encode_jpeg
 from finevla.bag.reader import EncodedImage
 from finevla.bag.types import typestore
+from finevla.bag.writer import RECORDING_DIR
 from finevla.contract import load_contract
 from finevla.contract.episode import EpisodeInfo, Role, recorded_topics
 from finevla.errors import BagError, ContractError
@@ -51,6 +52,38 @@ def test_raw_bytes_pass_through_unchanged(tmp_path: Path) -> None:
         writer.write_raw(topic, 5, raw)
         path = writer.close()
     assert raw in (path / "raw.mcap").read_bytes()
+
+
+def test_neighbours_may_tidy_the_shared_folder_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process removes `.recording` between its creation and the first file in it."""
+    real, removed = Path.mkdir, []
+
+    def mkdir(path: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        if path.parent.name == RECORDING_DIR and len(removed) < 3:
+            removed.append(path)
+            path.parent.rmdir() if path.parent.exists() else None
+            raise FileNotFoundError(path)
+        real(path, mode, parents, exist_ok)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with EpisodeWriter(tmp_path, EpisodeInfo("one")) as writer:
+        assert writer.close().is_dir()
+    assert len(removed) == 3
+
+
+def test_tidying_leaves_a_folder_that_a_neighbour_has_just_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.rmdir
+
+    def rmdir(path: Path) -> None:
+        (path / "neighbour").mkdir()
+        real(path)
+
+    with EpisodeWriter(tmp_path, EpisodeInfo("one")) as writer:
+        monkeypatch.setattr(Path, "rmdir", rmdir)
+        assert writer.close().is_dir()
+    assert (tmp_path / RECORDING_DIR / "neighbour").is_dir()
 
 
 def test_a_bag_appears_only_when_it_is_complete(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from finevla.bag.images import decode, encode_jpeg
 from finevla.contract import keys, load_contract
 from finevla.errors import BagError, FineVLAError
 from finevla.stages.convert.episode import Episode, read_episode
-from finevla.stages.convert.verb import Config, convert, find_bags
+from finevla.stages.convert.find import find_bags
+from finevla.stages.convert.verb import Config, convert
 from finevla.stages.convert.video import VideoSettings, encode
 
 CONTRACT = load_contract()
@@ -49,7 +50,7 @@ def v21(bags: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def episodes(bags: Path) -> list[Episode]:
-    return [read_episode(bags / name, CONTRACT, 0.25) for name in "abd"]
+    return [read_episode(bags / name, CONTRACT) for name in "abd"]
 
 
 def frames_of(path: Path) -> np.ndarray:

@@ -1,12 +1,13 @@
 """A bag into an episode: values, texts, and a named reason for every bag that cannot be used."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_episode import TEXT, fake_bag, joints
 
-from finevla.bag import EpisodeWriter
+from finevla.bag import EncodedImage, EpisodeWriter
 from finevla.contract import load_contract
 from finevla.contract.episode import EpisodeInfo
 from finevla.stages.convert.episode import EpisodeRejectedError, read_episode
@@ -16,6 +17,7 @@ from finevla.stages.report import Rejected
 
 CONTRACT = load_contract()
 CAM = CONTRACT.cameras["cam_left_wrist"].compressed_topic
+PIVOT = CONTRACT.cameras[CONTRACT.sync.pivot]
 LEADER = CONTRACT.arms["right"].leader_topic
 
 
@@ -24,7 +26,7 @@ def both(seconds: float, leader: bool) -> np.ndarray:
 
 
 def test_states_and_actions_are_the_streams_at_the_frames(tmp_path: Path) -> None:
-    episode = read_episode(fake_bag(tmp_path), CONTRACT, 0.25)
+    episode = read_episode(fake_bag(tmp_path), CONTRACT)
     assert episode.length == 11
     for k in (0, 5, 10):
         np.testing.assert_allclose(episode.state[k], both(k * 0.1, leader=False), atol=1e-6)
@@ -34,13 +36,13 @@ def test_states_and_actions_are_the_streams_at_the_frames(tmp_path: Path) -> Non
 
 
 def test_thirty_hertz_cameras_are_decimated(tmp_path: Path) -> None:
-    episode = read_episode(fake_bag(tmp_path, camera_hz=30.0), CONTRACT, 0.25)
+    episode = read_episode(fake_bag(tmp_path, camera_hz=30.0), CONTRACT)
     assert episode.length == 11
     assert episode.surplus == 20
 
 
 def test_dimensions_come_from_the_parser_where_the_bag_has_none(tmp_path: Path) -> None:
-    episode = read_episode(fake_bag(tmp_path, said=()), CONTRACT, 0.25)
+    episode = read_episode(fake_bag(tmp_path, said=()), CONTRACT)
     assert {"left_arm", "red"} <= {v.value for v in episode.dimensions}
 
 
@@ -82,7 +84,7 @@ def job(bag: Path, tmp_path: Path, **changes: object) -> Job:
         "number": 0,
         "scratch": tmp_path / "scratch",
         "document": CONTRACT.document,
-        "max_gap_s": 0.25,
+        "max_gap_s": None,
         "include_failures": False,
         "settings": VideoSettings(),
     }
@@ -95,23 +97,65 @@ def test_failures_can_be_kept(tmp_path: Path) -> None:
 
 
 def test_one_lost_frame_is_dropped_counted_and_not_filled(tmp_path: Path) -> None:
-    bag = fake_bag(tmp_path, keep=lambda topic, ms: topic != CAM or ms != 300)
+    bag = fake_bag(tmp_path, seconds=3.0, keep=lambda topic, ms: topic != CAM or ms != 300)
     episode = read_episode(bag, CONTRACT, 0.25)
-    assert episode.length == 10
+    assert episode.length == 30
     assert episode.dropped == {"no_image:cam_left_wrist": 1}
+
+
+def test_a_lost_frame_needs_permission(tmp_path: Path) -> None:
+    bag = fake_bag(tmp_path, seconds=3.0, keep=lambda topic, ms: topic != CAM or ms != 300)
+    with pytest.raises(EpisodeRejectedError, match=r"at most 0\.150 s") as caught:
+        read_episode(bag, CONTRACT)
+    assert caught.value.reason == "frame_gap"
+
+
+def test_ticks_without_an_image_of_the_pivot_are_counted(tmp_path: Path) -> None:
+    keep = lambda topic, ms: topic != PIVOT.compressed_topic or ms not in (300, 700)
+    episode = read_episode(fake_bag(tmp_path, seconds=4.5, keep=keep), CONTRACT, 0.25)
+    assert episode.length == 44
+    assert episode.dropped == {f"no_image:{PIVOT.name}": 2}
+
+
+@pytest.mark.parametrize("max_gap_s", [None, 0.25])
+def test_a_slow_camera_cannot_speed_the_motion_up(tmp_path: Path, max_gap_s: float | None) -> None:
+    keep = lambda topic, ms: topic != PIVOT.compressed_topic or ms % 200 == 0
+    bag = fake_bag(tmp_path, seconds=2.0, keep=keep)
+    with pytest.raises(EpisodeRejectedError) as caught:
+        read_episode(bag, CONTRACT, max_gap_s)
+    assert caught.value.reason == "frame_rate"
+    assert "0.100 s" in caught.value.expected
+    assert "0.200 s" in caught.value.found
+    assert f"no_image:{PIVOT.name}" in caught.value.found
+
+
+def test_a_raw_image_cut_short_rejects_its_bag_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag = fake_bag(tmp_path / "in", "cut", seconds=0.5)
+    episode = read_episode(bag, CONTRACT)
+    raw = EncodedImage("rgb8", b"\0" * (320 * 3 * 240 - 1), height=240, width=320, step=960)
+    name = "cam_left_wrist"
+    cut = replace(episode, images={**episode.images, name: (raw, *episode.images[name][1:])})
+    monkeypatch.setattr("finevla.stages.convert.work.read_episode", lambda *_: cut)
+    result = convert_bag(job(bag, tmp_path))
+    assert isinstance(result, Rejected)
+    assert (result.reason, Path(result.item).name) == ("bad_image", "cut")
+    assert CONTRACT.cameras[name].topic in result.message
+    assert "reshape" in result.message
 
 
 def test_empty_bag_and_other_contract(tmp_path: Path) -> None:
     with EpisodeWriter(tmp_path, EpisodeInfo("empty", instruction=TEXT)) as writer:
         empty = writer.close()
     with pytest.raises(EpisodeRejectedError) as caught:
-        read_episode(empty, CONTRACT, 0.25)
+        read_episode(empty, CONTRACT)
     assert caught.value.reason == "empty"
     bag = fake_bag(tmp_path)
     metadata = bag / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace(CONTRACT.hash, "0" * 64))
     with pytest.raises(EpisodeRejectedError) as caught:
-        read_episode(bag, CONTRACT, 0.25)
+        read_episode(bag, CONTRACT)
     assert caught.value.reason == "other_contract"
 
 
@@ -120,5 +164,5 @@ def test_truncated_bag(tmp_path: Path) -> None:
     file = bag / "episode.mcap"
     file.write_bytes(file.read_bytes()[:200_000])
     with pytest.raises(EpisodeRejectedError) as caught:
-        read_episode(bag, CONTRACT, 0.25)
+        read_episode(bag, CONTRACT)
     assert caught.value.reason == "unreadable"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from finevla.errors import FineVLAError, LaunchError
 from finevla.stages.demo import bringup
+from finevla.stages.demo.domain import DOMAINS, lock_path, port_of, reserved_domain
 from finevla.stages.demo.session import terminable, wanted_domain
 from finevla.stages.demo.verb import out_directory
 
@@ -99,16 +103,42 @@ def test_tail_prefers_the_lines_of_the_node() -> None:
 
 
 def test_an_occupied_domain_is_passed_over_or_refused() -> None:
-    domain = bringup.choose_domain(None, range(60, 70))
-    port = bringup.DOMAIN_PORT_BASE + bringup.DOMAIN_PORT_STEP * domain + bringup.UNICAST_OFFSET
+    with reserved_domain(None, range(60, 70)) as domain:
+        pass
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(("", port))
-        assert bringup.choose_domain(None, range(domain, 75)) > domain
+        other.bind(("", port_of(domain)))
+        assert reserve(None, range(domain, 75)) > domain
         with pytest.raises(LaunchError, match=f"domain {domain} is in use"):
-            bringup.choose_domain(domain)
+            reserve(domain)
         with pytest.raises(LaunchError, match="no ROS domain is free"):
-            bringup.choose_domain(None, [domain])
-    assert bringup.choose_domain(domain) == domain
+            reserve(None, [domain])
+    assert reserve(domain) == domain
+
+
+def reserve(wanted: int | None, candidates=DOMAINS) -> int:
+    with reserved_domain(wanted, candidates) as domain:
+        return domain
+
+
+def test_two_sessions_never_share_a_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with reserved_domain(None, range(60, 70)) as first:
+        assert lock_path(first).parent == tmp_path
+        assert reserve(None, range(first, 75)) > first, "its port is free still, its lock is not"
+        with pytest.raises(LaunchError, match=f"domain {first} is in use"):
+            reserve(first)
+        code = f"from finevla.stages.demo.domain import reserved_domain as r; r({first}).__enter__()"
+        other = subprocess.run([sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)})
+        assert other.returncode != 0, "another process is refused as well"
+    assert reserve(first) == first
+
+
+def test_a_lock_that_cannot_be_taken_is_no_free_domain(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lock_path(61).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LaunchError, match="domain 61 is in use"):
+        reserve(61)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_the_flag_beats_the_environment() -> None:

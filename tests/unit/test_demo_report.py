@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import re
@@ -17,7 +18,17 @@ from finevla.contract.frame import NS_PER_S
 from finevla.stages.demo import film, page, run, table
 from finevla.stages.demo.facts import Facts, median, summary
 from finevla.stages.demo.film import Reel
-from finevla.stages.demo.rows import Row, Trial, Verdict, excuses, pairs, shortfalls, tally, verdict_words
+from finevla.stages.demo.rows import (
+    REPEAT_RULE,
+    Row,
+    Trial,
+    Verdict,
+    excuses,
+    pairs,
+    shortfalls,
+    tally,
+    verdict_words,
+)
 from finevla.stages.demo.run import Camera, write_products
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
@@ -76,12 +87,36 @@ def test_only_a_machine_that_lags_earns_another_try(monkeypatch, factors, repeat
     queue = list(factors)
     done = row(0, "left", "red", obeyed=False)
     monkeypatch.setattr(
-        run, "run_trial", lambda *_: (replace(done, real_time_factor=queue.pop(0)), reel(0.1))
+        run, "run_trial", lambda *_: (replace(done, early_real_time_factor=queue.pop(0)), reel(0.1))
     )
     last, _ = run.run_valid_trial(None, done.trial, 1.0, None, repeats)
     assert (last.attempts, last.kept_real_time, queue) == (attempts, kept, [])
     assert last.ended == ("settled" if attempts == 1 else f"settled, try {attempts}")
-    assert ("repeated" in page.render([last], facts(), None, {})) == (attempts > 1)
+    assert (REPEAT_RULE in html.unescape(page.render([last], facts(), None, {}))) == (attempts > 1)
+    assert last.first.early_real_time_factor == factors[0]
+
+
+@pytest.mark.parametrize("seconds", [0.2, 3.0, 30.0])
+@pytest.mark.parametrize("obeyed", [True, False])
+def test_neither_length_nor_outcome_nor_later_lag_earns_another_try(monkeypatch, seconds, obeyed) -> None:
+    done = row(0, "left", "red", obeyed=obeyed, seconds=seconds, real_time_factor=0.1)
+    tries = [replace(done, early_real_time_factor=0.9), None]
+    monkeypatch.setattr(run, "run_trial", lambda *_: (tries.pop(0), reel(0.1)))
+    assert run.run_valid_trial(None, done.trial, 1.0, None, 2)[0].attempts == 1
+
+
+def test_first_tries_are_counted_beside_the_ones_that_count() -> None:
+    missed = row(0, "left", "red", obeyed=False, early_real_time_factor=0.5)
+    rows = [replace(row(0, "left", "red"), attempts=2, first_try=missed), row(1, "right", "red")]
+    document = json.loads(json.dumps(summary(rows, facts(), 0.75)))
+    assert (document["arm_compliance"], document["first_try"]["arm_compliance"]) == (1.0, 0.5)
+    assert (document["first_try"]["done"], document["repeated"]) == (0.5, 1)
+    assert document["rows"][0]["first_try"]["verdict"]["arm_complied"] is False
+    assert "The first tries alone: arm obeyed 1 / 2" in page.render(rows, facts(), None, {})
+    out = io.StringIO()
+    table.show(rows, Console(file=out, width=160))
+    assert "first tries alone: arm obeyed 1/2" in out.getvalue()
+    assert f"tries repeated: 1; {REPEAT_RULE}" in out.getvalue()
 
 
 def test_verdict_in_words() -> None:

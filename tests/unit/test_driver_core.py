@@ -343,3 +343,88 @@ def test_a_silent_arm_is_named_when_connecting():
     with pytest.raises(DriverError, match="can_right"):
         loop.connect(0.05)
     assert arms["left"].calls[-1] == "disconnect"
+
+
+def test_after_a_deactivation_only_an_enable_lets_the_arms_move(rig):
+    """Bug: a driver activated again sent the pose of before, wherever the arms had been moved since."""
+    rig.follow(0.3)
+    rig.loop.release()
+    assert rig.state == State.CONNECTED
+    count = len(rig.arms["left"].sent)
+    rig.arms["left"].pose = rig.arms["left"].pose + 0.2
+    rig.run(0.1)
+    assert rig.follow(0.1, "two") == "not_enabled"
+    assert len(rig.arms["left"].sent) == count
+    rig.enable()
+    assert np.allclose(rig.sent()[:6], rig.arms["left"].pose[:6])
+
+
+def test_a_leader_that_leaps_is_refused_until_the_arms_hold():
+    """Bug: between the leader's timeout and the next tick a leap was let through."""
+    rig = Rig(command_source="leader")
+    rig.enable()
+    for _ in range(20):
+        for side in ARM_SIDES:
+            rig.loop.on_leader(side, CONTRACT.home[CONTRACT.arm_slice(side)])
+        rig.run(0.01)
+    rig.now_ns += round(rig.core._settings.leader_timeout_s * 1e9) + TICK_NS // 2
+    assert rig.loop.on_leader("left", CONTRACT.home[:7] + 0.7) == "jump_rejected"
+
+
+def test_home_with_nothing_but_a_gripper_to_open(rig):
+    """Bug: arms that stood at home already made the way home divide by zero."""
+    goal = CONTRACT.home.copy()
+    goal[6] = 0.03
+    rig.follow(0.9, goal=goal)
+    future = rig.loop.home()
+    rig.run(3.0)
+    assert future.result(0)[0]
+
+
+def test_home_keeps_its_speed_over_a_stall_of_the_clock(rig):
+    rig.follow(0.9)
+    rig.loop.home()
+    rig.run(0.6)
+    before = rig.sent()
+    rig.now_ns += 50_000_000
+    rig.run(0.05)
+    assert np.abs(rig.sent() - before)[:6].max() <= 0.8 * 0.055
+
+
+def test_home_during_an_instruction_ends_it(rig):
+    """Bug: the id was forgotten, so that the next enable let the instruction go on by itself."""
+    rig.follow(0.3)
+    rig.loop.home()
+    rig.run(0.1)
+    assert rig.core.machine.instruction_id == "one"
+    assert rig.code == "homing"
+
+
+def test_a_stop_is_repeated_to_an_arm_that_does_not_report_it(rig, monkeypatch):
+    told = []
+    monkeypatch.setattr(rig.arms["left"], "stop", lambda: told.append("left"))
+    assert rig.loop.stop() == ""
+    rig.run(0.3)
+    assert len(told) > 3
+
+
+def test_a_loop_that_breaks_says_so_and_is_no_operators_stop(rig, monkeypatch):
+    """Bug: the state said "stopped by the operator", whose remedy lets the arms fall."""
+    ticks = []
+    rig.loop._on_tick = ticks.append
+    monkeypatch.setattr(rig.core, "tick", lambda *_: 1 / 0)
+    rig.loop._run()
+    assert (rig.state, rig.code) == (State.FAULT, "driver_loop_failed")
+    assert len(ticks) == 1
+
+
+def test_enabling_after_a_fault_keeps_the_grip(rig):
+    goal = CONTRACT.home.copy()
+    goal[6] = 0.0
+    rig.follow(0.9, goal=goal)
+    rig.arms["left"].send = lambda values: rig.arms["left"].sent.append(values)
+    rig.arms["left"].pose = np.append(CONTRACT.home[:6], 0.036)  # the fingers rest on an object
+    commanded = rig.core.limiter.command[6]
+    rig.core.machine.fault("feedback_lost", "a short gap")
+    rig.enable()
+    assert rig.core.limiter.command[6] == commanded < 0.036

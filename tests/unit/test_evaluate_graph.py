@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from finevla.errors import FineVLAError
 from finevla.stages.demo.rows import Row, Trial, Verdict
-from finevla.stages.evaluate.graph import compare, run_pairs, trials_of
-from finevla.stages.evaluate.graph_verb import Config, _judge, main
+from finevla.stages.evaluate.graph import compare, first_tries, run_pairs, trials_of
+from finevla.stages.evaluate.graph_verb import Config, _judge, _table, main
 from finevla.stages.evaluate.paired import plan_pairs, run_rows, summarize
 
 TASKS = ("pick_lift", "place_in_bowl")
@@ -58,6 +59,33 @@ def test_disobedience_and_timeouts_are_counted() -> None:
     assert result["arm"]["compliance"] == 1.0
     assert result["color"]["compliance"] <= 0.5
     assert result["color"]["settled"] == 0.0
+
+
+def test_first_tries_are_counted_of_their_own() -> None:
+    def second_time_lucky(trial: Trial) -> Row:
+        return replace(obedient(trial), attempts=2, first_try=color_blind(trial))
+
+    pairs = plan_pairs(("arm", "color"), TASKS, 8, 1000)
+    outcomes, rows = run_pairs(pairs, second_time_lucky, 0.1, lambda _: None)
+    strict, _ = run_pairs(pairs, color_blind, 0.1, lambda _: None)
+    expected = summarize(strict, ("arm", "color"))["factors"]
+    result = summarize(outcomes, ("arm", "color"))
+    for factor, shares in first_tries(outcomes, rows, ("arm", "color")).items():
+        assert result["factors"][factor]["compliance"] == 1.0
+        assert shares == {
+            "first_try_compliance": expected[factor]["compliance"],
+            "first_try_success": expected[factor]["success"],
+        }
+        result["factors"][factor] |= shares
+    assert expected["color"]["compliance"] < 1.0
+    for again, words in ((32, "tries repeated: 32; the rule"), (0, "no try was repeated")):
+        shown = _table(result | {"provenance": {"repeated": again, "repeat_rule": "the rule"}})
+        assert words in str(shown.caption)
+        assert len(shown.columns) == (6 if again else 5)
+
+
+def test_the_evaluation_repeats_nothing_unless_asked_to() -> None:
+    assert Config().repeats == 0
 
 
 def document(**compliance: float) -> dict:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_episode import fake_bag
+from fake_episode import TEXT, fake_bag
 
 from finevla.contract import load_contract
 from finevla.errors import FineVLAError
@@ -27,6 +27,32 @@ def test_a_bag_without_a_camera(tmp_path: Path, capsys: pytest.CaptureFixture[st
     finding = json.loads(capsys.readouterr().out)
     assert finding["kind"] == "bag"
     assert finding["problems"] == [f"no message on {topic}"]
+
+
+def test_a_folder_of_bags_is_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_bag(tmp_path, "a", seconds=0.3)
+    fake_bag(tmp_path, "b", seconds=0.3, outcome="failure")
+    assert main(Config(path=tmp_path)) == 0
+    text = capsys.readouterr().out
+    assert "folder of bags" in text
+    assert "matches the contract" in text
+    facts = look(tmp_path, CONTRACT).facts
+    assert (facts["bags"], facts["images_of_cam_high"], facts["unfinished"]) == (2, 8, 0)
+    assert facts["instructions"] == {TEXT: 2}
+    assert facts["outcomes"] == {"success": 1, "failure": 1}
+
+
+def test_bad_bags_of_a_folder_are_named(tmp_path: Path) -> None:
+    topic = CONTRACT.cameras["cam_high"].compressed_topic
+    fake_bag(tmp_path, "good", seconds=0.3)
+    fake_bag(tmp_path, "blind", seconds=0.3, without=(topic,))
+    other = fake_bag(tmp_path, "other", seconds=0.3) / "metadata.yaml"
+    other.write_text(other.read_text().replace(CONTRACT.hash, "0" * 64))
+    (fake_bag(tmp_path, "cut", seconds=0.3) / "cut.mcap").write_bytes(b"")
+    problems = look(tmp_path, CONTRACT).problems
+    assert [p.split(":")[0] for p in problems] == ["blind", "cut", "other"]
+    assert topic in problems[0]
+    assert main(Config(path=tmp_path)) == 1
 
 
 def test_a_truncated_bag_is_refused(tmp_path: Path) -> None:

@@ -65,9 +65,9 @@ class Rig:
         self.drain()
         return job
 
-    def watch(self, ages=None, driver_state="ACTIVE", instruction_id="", driver_age_s=0.0):
+    def watch(self, ages=None, driver_state="ACTIVE", instruction_id="", driver_age_s=0.0, code="code"):
         received = self.now_ns - round(driver_age_s * NS_PER_S)
-        driver = DriverView(driver_state, "code", "text", instruction_id, received)
+        driver = DriverView(driver_state, code, "text", instruction_id, received)
         self.loop.watch({**FRESH, **(ages or {})}, driver)
         self.drain()
 
@@ -213,6 +213,15 @@ def test_an_unknown_word_is_rejected_by_name_and_the_arms_hold(rig):
     assert "zorp" in rig.loop.status.reason
     assert rig.chunks[-1].horizon == 0
     assert rig.loop.status.state is State.IDLE
+
+
+def test_arms_that_go_home_end_the_run(rig):
+    """Bug: the policy went on, and the next enable let it move the arms again."""
+    rig.say("a")
+    rig.frame()
+    rig.answer()
+    rig.watch(driver_state="ACTIVE", instruction_id="a", code="homing")
+    assert rig.reports[-1] == ("a", Outcome.FINISHED, "driver_hold")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from finevla.stages.train.checkpoint import checkpoint_weights, newest_checkpoin
 from finevla.stages.train.data import read_dataset
 from finevla.stages.train.run import Progress, TrainReport, run_training
 from finevla.stages.train.verb import Config, command_line, training_spec
+from finevla.stages.train.verb import main as train_main
 
 
 def config(dataset: Path, out: Path, **flags: object) -> Config:
@@ -158,3 +159,15 @@ def test_command_names_no_directory_of_this_machine(tmp_path: Path) -> None:
     line = command_line(Config(dataset=tmp_path / "d", out=tmp_path / "o"))
     assert line.startswith("finevla train d --out o --steps 3000")
     assert "--crop 102 50 218 166" in line
+
+
+@pytest.mark.parametrize(
+    "flag", ["steps", "batch_size", "probe_every", "save_every", "threads", "lr", "val_episodes"]
+)
+def test_numbers_that_train_nothing_are_refused_before_anything_is_written(
+    lerobot_dataset: Path, tmp_path: Path, flag: str
+) -> None:
+    value = -1 if flag == "val_episodes" else 0
+    with pytest.raises(PolicyError, match=f"--{flag.replace('_', '-')}"):
+        train_main(config(lerobot_dataset, tmp_path / "run", **{flag: value}))
+    assert not (tmp_path / "run").exists()

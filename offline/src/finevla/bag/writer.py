@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,8 @@ from finevla.errors import BagError
 
 RECORDING_DIR = ".recording"
 """Folder beside the finished bags in which an episode grows; what a crash leaves lies there."""
+OPEN_ATTEMPTS = 10
+"""How often the folder may vanish between its creation and the first file in it."""
 
 
 class EpisodeWriter:
@@ -59,7 +62,7 @@ class EpisodeWriter:
                 )
         self._writer = Writer(self._partial, version=9, storage_plugin=StoragePlugin.MCAP)
         try:
-            self._writer.open()
+            self._open()
         except OSError as err:
             raise BagError(
                 "the bag cannot be created", where=self._partial, found=err, remedy="check the folder"
@@ -117,10 +120,21 @@ class EpisodeWriter:
         shutil.rmtree(self._partial, ignore_errors=True)
         self._tidy()
 
+    def _open(self) -> None:
+        """Opens the file; once more where another process has just tidied the shared folder away."""
+        for _ in range(OPEN_ATTEMPTS - 1):
+            try:
+                self._partial.parent.mkdir(parents=True, exist_ok=True)
+                self._writer.open()
+            except FileNotFoundError:
+                continue
+            return
+        self._writer.open()
+
     def _tidy(self) -> None:
-        folder = self._partial.parent
-        if folder.exists() and not any(folder.iterdir()):
-            folder.rmdir()
+        """Removes the shared folder if it is empty; other processes may use or remove it right now."""
+        with suppress(OSError):
+            self._partial.parent.rmdir()
 
     def __enter__(self) -> Self:
         """Returns itself."""

@@ -32,8 +32,10 @@ class DriverCore:
         self._leader: dict[str, LeaderFollower] = {}
         self._pose = contract.home.copy()
         self._home: HomeMotion | None = None
+        self._home_elapsed_s = 0.0
         self._home_request: Request | None = None
         self._keep_grippers = False
+        self._had_torque = False
         self._enable_request: Request | None = None
 
     # Feedback -----------------------------------------------------------------------------------
@@ -68,6 +70,7 @@ class DriverCore:
     def disconnect(self) -> None:
         """The channels were closed."""
         self._abort("the driver was shut down")
+        self._had_torque = False
         self._arms.clear()
         self._leader.clear()
         self._follower.clear()
@@ -128,7 +131,8 @@ class DriverCore:
             return "not_the_source"
         leader = self._leader.setdefault(side, LeaderFollower())
         timeout_ns = round(self._settings.leader_timeout_s * NS_PER_S)
-        if leader.newest is not None and leader.age_ns(now_ns) <= timeout_ns:
+        following = self.machine.state == State.ACTIVE and self.machine.source == LEADER
+        if leader.newest is not None and (following or leader.age_ns(now_ns) <= timeout_ns):
             leap = float(np.abs(values - leader.newest)[:-1].max())
             if leap > self._settings.safety.jump_rad:
                 self.limiter.counts["jump_rejected"] += 1
@@ -161,7 +165,7 @@ class DriverCore:
             return request
         self._abort("a new enable was asked for")
         # What a gripper holds must not fall because the operator enables again.
-        self._keep_grippers = self.machine.state in POWERED
+        self._keep_grippers = self._had_torque and all(a.feedback.enabled for a in self._arms.values())
         self._hold("enabling", "the motors are being switched on")
         self._enable_request = request
         return request
@@ -176,6 +180,18 @@ class DriverCore:
         self._abort("a hold was asked for")
         self._hold("disabled", "enable was set to false: the motors hold, call enable to go on")
 
+    def release(self) -> None:
+        """Nobody ticks any more: the pose may change unseen, so an enable must come before motion."""
+        self._abort("the driver was deactivated")
+        self._hold("deactivated", "the driver was deactivated")
+        if self.machine.state in POWERED:
+            self.machine.connected()
+
+    def fail(self, reason: str) -> None:
+        """The loop that ticks has broken; the arms keep their last target."""
+        self._abort(reason)
+        self.machine.fault("driver_loop_failed", reason)
+
     def home(self, now_ns: int) -> Request:
         """Wants the grippers open and both arms at the contract's home."""
         request = Request(now_ns)
@@ -188,7 +204,10 @@ class DriverCore:
         grippers = tuple(self._contract.grippers.values())
         speed[list(grippers)] = self._settings.home_speed_m_s
         self.limiter.begin(self.limiter.command, self.limiter.command)
+        # Ahead of the limiter the way home would end before the arms are there.
+        speed = np.minimum(speed, self.limiter.velocity)
         self._home = HomeMotion(self.limiter.command, self._contract.home, speed, grippers)
+        self._home_elapsed_s = 0.0  # counted in ticks, so that a stall does not make the arms catch up
         self._home_request = request
         return request
 
@@ -199,6 +218,7 @@ class DriverCore:
 
     def reset(self) -> str:
         """Ends a stop; the caller tells the backends."""
+        self._had_torque = False
         return self.machine.reset()
 
     # The tick -----------------------------------------------------------------------------------
@@ -216,6 +236,7 @@ class DriverCore:
             self._continue_enable(self._enable_request, now_ns)
         if self.machine.state not in POWERED or self.enabling:
             return None
+        self._home_elapsed_s += dt_s
         command = self.limiter.step(self._target(now_ns), dt_s)
         if command is None:
             self._hold("non_finite", "a command was not finite and was not sent")
@@ -235,13 +256,13 @@ class DriverCore:
             else:
                 return self._leader_target(now_ns)
         elif source == HOME:
-            return self._home_target(now_ns)
+            return self._home_target()
         return self._pose
 
-    def _home_target(self, now_ns: int) -> NDArray[np.float64]:
+    def _home_target(self) -> NDArray[np.float64]:
         if self._home is None or self._home_request is None:
             raise RuntimeError("the source is home but there is no way home")
-        elapsed = (now_ns - self._home_request.started_ns) / NS_PER_S
+        elapsed = self._home_elapsed_s
         target = self._home.target(elapsed)
         if elapsed >= self._home.duration_s:
             off = np.abs(self.measured() - self._contract.home)
@@ -272,6 +293,7 @@ class DriverCore:
             self._follower.clear()
             self._leader.clear()
             self.machine.enabled()
+            self._had_torque = True
             request.finish(True, "the motors of both arms hold; waiting for commands")
             self._enable_request = None
         elif now_ns - request.started_ns > self._settings.enable_timeout_s * NS_PER_S:

@@ -144,7 +144,7 @@ class DriverNode(LifecycleNode):
         if self._loop is not None:
             self._loop.hold()
             time.sleep(2.0 / self.contract.rates_hz.feedback)
-            self._loop.stop_thread()
+            self._loop.release()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -52,5 +52,5 @@ class HomeMotion:
 def _smooth(elapsed_s: float, duration_s: float) -> float:
     if elapsed_s >= duration_s:
         return 1.0
-    x = max(elapsed_s, 0.0) / duration_s
+    x = max(elapsed_s, 0.0) / duration_s if duration_s else 0.0
     return x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from cobotmagic_driver.backend import ArmBackend, ArmFeedback
 from cobotmagic_driver.core import DriverCore
 from cobotmagic_driver.core_types import Request
 from cobotmagic_driver.state_machine import State
+from cobotmagic_driver.watch import EMERGENCY_STOPPED
 from finevla.contract.frame import NS_PER_S, ActionChunk
 from finevla.contract.robot import ARM_SIDES, RobotContract
 from finevla.errors import DriverError
@@ -22,6 +24,7 @@ from finevla.errors import DriverError
 LONGEST_STEP = 3
 """A late tick advances the command by at most so many periods."""
 ENABLE_EVERY_S = 0.05
+STOP_EVERY_S = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -132,9 +135,9 @@ class DriverLoop:
             log.exception("the driver loop ended")
             self.failure = err
             with self._lock:
-                self._core.machine.fault("driver_loop_failed", f"the driver loop ended: {err}")
-                self._core.stop()
+                self._core.fail(f"the driver loop ended: {err}; configure and activate the driver anew")
                 self._answer()
+            self._on_tick(self._clock())
 
     def tick(self, dt_s: float) -> None:
         """One round; public for tests that want no thread."""
@@ -146,6 +149,8 @@ class DriverLoop:
                 self._ask_for_torque(now)
             elif command is not None:
                 self._send(command)
+            elif self._core.machine.state == State.STOPPED:
+                self._insist_on_stop(now)
             self._answer()
         for side, samples in fresh:
             for feedback in samples:
@@ -161,6 +166,16 @@ class DriverLoop:
     def _send(self, command: NDArray[np.float64]) -> None:
         for side in ARM_SIDES:
             self._backends[side].send(command[self._contract.arm_slice(side)])
+
+    def _insist_on_stop(self, now_ns: int) -> None:
+        """Repeats the stop to an arm that does not report it: the SDK does not tell of a lost frame."""
+        if now_ns - self._asked_ns < STOP_EVERY_S * NS_PER_S:
+            return
+        self._asked_ns = now_ns
+        for side in ARM_SIDES:
+            feedback = self._core.feedback(side)
+            if feedback is not None and feedback.arm_status != EMERGENCY_STOPPED:
+                self._backends[side].stop()
 
     def _ask_for_torque(self, now_ns: int) -> None:
         if now_ns - self._asked_ns < ENABLE_EVERY_S * NS_PER_S:
@@ -212,6 +227,13 @@ class DriverLoop:
         with self._lock:
             return self._wait(self._core.home(self._clock()))
 
+    def release(self) -> None:
+        """Ends the ticking; motion needs an enable from here on."""
+        self.stop_thread()
+        with self._lock:
+            self._core.release()
+            self._answer()
+
     def hold(self) -> None:
         """Ends motion; the motors keep holding."""
         with self._lock:
@@ -222,8 +244,9 @@ class DriverLoop:
         with self._lock:
             refusal = self._core.stop()
             if not refusal:
-                for backend in self._backends.values():
-                    backend.stop()
+                with ExitStack() as both:  # whatever the one arm's channel does, the other is told
+                    for backend in self._backends.values():
+                        both.callback(backend.stop)
             self._answer()
             return refusal
 

@@ -56,6 +56,11 @@ class Limiter:
         return self._command.copy()
 
     @property
+    def velocity(self) -> NDArray[np.float64]:
+        """Speeds that commands may use, shape (14,), rad/s and m/s."""
+        return self._velocity.copy()
+
+    @property
     def soft(self) -> bool:
         """True while a soft start is under way."""
         return self._soft

@@ -104,8 +104,7 @@ class StateMachine:
         if self.state not in POWERED:
             return f"the arms cannot move in state {self.state.name}: {self.reason}"
         self._end_instruction()
-        self.instruction_id = ""
-        self._enter(State.ACTIVE, "", "moving home", HOME)
+        self._enter(State.ACTIVE, "homing", "moving home", HOME)
         return ""
 
     def fault(self, code: str, reason: str) -> None:

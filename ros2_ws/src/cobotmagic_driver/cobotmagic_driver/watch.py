@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from cobotmagic_driver.backend import ArmFeedback
 from finevla.contract.frame import NS_PER_S
 
+EMERGENCY_STOPPED = 1
+"""Status code of an arm that has taken a stop."""
+
 ARM_STATUS_TEXT = {
-    1: "emergency stop",
+    EMERGENCY_STOPPED: "emergency stop",
     2: "no solution",
     3: "singularity",
     4: "target over a joint limit",
@@ -62,7 +65,10 @@ def find_trouble(
 def _silence(side: str, age_s: float, timeout_s: float) -> Trouble | None:
     if age_s <= timeout_s:
         return None
-    reason = f"the {side} arm has sent no joints for {age_s:.2f} s: check its cable and power, then enable"
+    reason = (
+        f"the {side} arm has sent no joints for {age_s:.2f} s: check its cable and power, then enable; "
+        "if the CAN bus was lost, call /finevla/system/shutdown, then bring_up"
+    )
     return Trouble("feedback_lost", reason)
 
 

@@ -37,7 +37,7 @@ from finevla.contract.services import (
 )
 from finevla.contract.threads import share_interpreter
 from finevla.errors import FineVLAError, InstructionError
-from finevla_perception.convert import msgify_parsed, name_of, ns_to_stamp, stamp_to_ns
+from finevla_perception.convert import msgify_parsed, name_of, ns_to_stamp
 from finevla_perception.params import InstructionParams
 from finevla_perception.qos import INSTRUCTION_STATUS_DEPTH, latched, reliable
 from finevla_perception.run_tracker import Ended, Outcome, RunTracker, TrackerConfig
@@ -99,7 +99,8 @@ class InstructionNode(Node):  # type: ignore[misc]
     # ---- sentences
 
     def _on_instruction(self, msg: messages.Instruction) -> None:
-        stamp_ns = stamp_to_ns(msg.header.stamp) or self._now_ns()
+        # The stamp of arrival: the clock of the machine on which it was said may be another.
+        stamp_ns = self._now_ns()
         instruction_id = msg.id or self._new_id()
         if instruction_id in self._ids:
             reason = f"the id {instruction_id!r} was used before; leave it empty or choose another"
@@ -111,6 +112,7 @@ class InstructionNode(Node):  # type: ignore[misc]
         except InstructionError as err:
             code = getattr(err, "reason_code", "rejected")
             self._tell(instruction_id, STATUS.REJECTED, code, _one_line(err))
+            self._cancel_running()
             return
         unknown = ", ".join(parsed.unknown_words)
         reason = f"words unknown to the parser, kept for the policy: {unknown}" if unknown else ""
@@ -122,6 +124,11 @@ class InstructionNode(Node):  # type: ignore[misc]
         msg.header.stamp = ns_to_stamp(self._now_ns())
         self._status.publish(msg)
         self.get_logger().info(f"{instruction_id}: {name_of(STATUS, state)} {code} {reason}".rstrip())
+
+    def _cancel_running(self) -> None:
+        """Who says something new no longer wants what is running, understood or not: the arms hold."""
+        if self._cancel_client.service_is_ready():
+            self._cancel_client.call_async(Trigger.Request())
 
     def _new_id(self) -> str:
         self._count += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from finevla.contract.frame import NS_PER_S
@@ -110,12 +110,13 @@ class RunTracker:
     def cancel(self) -> None:
         """The caller no longer wants it."""
         if self._wish is None:
-            self._wish = Ended(Outcome.CANCELED, "canceled", "the caller canceled it; the arms hold")
+            self._wish = Ended(Outcome.CANCELED, "canceled", "the caller canceled it")
 
     def stopped(self) -> None:
         """The policy was told to stop and had its time to say so."""
-        if self.ended is None:
-            self.ended = self._wish
+        if self.ended is None and self._wish is not None:
+            reason = f"{self._wish.reason}; nobody confirmed that the arms hold: call /finevla/driver/stop"
+            self.ended = replace(self._wish, reason=reason)
 
     def poll(self) -> None:
         """Looks for an end that nobody reports; to be called several times a second."""
@@ -124,7 +125,7 @@ class RunTracker:
         now_ns = self._clock()
         config = self._config
         if self.elapsed_s > config.timeout_s:
-            reason = f"the arms did not come to rest within {config.timeout_s:g} s; they hold"
+            reason = f"the arms did not come to rest within {config.timeout_s:g} s"
             self._wish = Ended(Outcome.TIMEOUT, "timeout", reason)
         elif self._older_than(self._driver_bad_ns, DRIVER_PATIENCE_S, now_ns):
             self.ended = Ended(Outcome.HELD, "driver_stopped", "the driver is stopped or at fault")

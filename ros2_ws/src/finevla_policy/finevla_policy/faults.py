@@ -68,7 +68,8 @@ def driver_fault(
         return Fault(f"driver_{driver.state.lower()}", detail)
     if driver.state in {"DISCONNECTED", "CONNECTED"} and run.now_ns - run.started_ns > limit_ns:
         return Fault("driver_not_enabled", f"{detail}; enable the arms, then give a new instruction")
-    if driver.state == "HOLD" and run.followed and driver.instruction_id == run.followed:
+    ends = driver.state == "HOLD" or driver.reason_code == "homing"
+    if ends and run.followed and driver.instruction_id == run.followed:
         return Fault("driver_hold", detail)
     return None
 

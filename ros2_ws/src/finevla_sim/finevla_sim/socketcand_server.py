@@ -87,7 +87,7 @@ class SocketcandServer:
         for key, _events in self._selector.select(timeout_s):
             if key.fileobj is self._listener:
                 self._accept()
-            else:
+            elif key.fd in self._clients:  # else dropped earlier in this round
                 self._read(self._clients[key.fd])
 
     def send(self, bus: str, frames: Sequence[Frame], stamp_ns: int) -> None:

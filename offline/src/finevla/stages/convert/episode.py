@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finevla.bag import EncodedImage, EpisodeReader, ImageEvent, JointEvent, TextEvent
-from finevla.contract.assemble import Frame, FrameAssembler
+from finevla.contract.assemble import NO_IMAGE, Frame, FrameAssembler
 from finevla.contract.clock import JointTrack, to_ns
 from finevla.contract.dimensions import DimensionValue
 from finevla.contract.episode import EpisodeInfo, Role
@@ -21,6 +22,11 @@ from finevla.contract.robot import ARM_SIDES, RobotContract
 from finevla.errors import BagError, ContractError, InstructionError
 
 LEADER_GAP = "leader_gap"
+GAP_PERIODS = 1.5
+"""Largest distance of two frames, in frame periods, where nothing else is asked for."""
+RATE_TOLERANCE = 0.05
+"""How much the mean frame period may differ from the contract's. Datasets hold no stamps: a frame's time
+is its number divided by the rate, so frames of another rate would be motion of another speed."""
 
 
 class EpisodeRejectedError(BagError):
@@ -79,16 +85,17 @@ class _Streams:
     said: list[TextEvent]
     parsed: list[TextEvent]
     dropped: Counter[str]
+    pivots_ns: list[int] = field(default_factory=list)
     surplus: int = 0
 
 
-def read_episode(bag: Path, contract: RobotContract, max_gap_s: float) -> Episode:
+def read_episode(bag: Path, contract: RobotContract, max_gap_s: float | None = None) -> Episode:
     """Reads a bag and assembles its frames exactly as the live policy node would.
 
     Args:
         bag: Directory of the bag.
         contract: The contract that the dataset follows.
-        max_gap_s: Largest distance of two neighbouring frames.
+        max_gap_s: Largest distance of two neighbouring frames; `GAP_PERIODS` frame periods when None.
 
     Raises:
         EpisodeRejectedError: The bag cannot be part of a dataset; the error carries the reason code.
@@ -155,6 +162,8 @@ def _collect(reader: EpisodeReader, contract: RobotContract) -> _Streams:
     for event in reader.events():
         if isinstance(event, ImageEvent):
             assembler.push_image(event.camera, event.stamp_ns, event.image)
+            if event.camera == assembler.pivot:
+                streams.pivots_ns.append(event.stamp_ns)
         elif isinstance(event, JointEvent) and event.role is Role.FEEDBACK:
             assembler.push_joints(event.side, event.stamp_ns, event.values)
         elif isinstance(event, JointEvent):
@@ -171,7 +180,7 @@ def _collect(reader: EpisodeReader, contract: RobotContract) -> _Streams:
 
 
 def _episode(
-    bag: Path, info: EpisodeInfo, streams: _Streams, contract: RobotContract, max_gap_s: float
+    bag: Path, info: EpisodeInfo, streams: _Streams, contract: RobotContract, max_gap_s: float | None
 ) -> Episode:
     task = _task(bag, info, streams)
     frames: list[Frame[EncodedImage]] = []
@@ -184,7 +193,10 @@ def _episode(
             continue
         frames.append(frame)
         actions.append(np.concatenate([commands[side] for side in ARM_SIDES]))
-    _check_frames(bag, [frame.stamp_ns for frame in frames], streams.dropped, max_gap_s)
+    stamps_ns = [frame.stamp_ns for frame in frames]
+    if unseen := _ticks_without_pivot(stamps_ns, streams.pivots_ns, to_ns(contract.frame_period_s)):
+        streams.dropped[f"{NO_IMAGE}:{contract.sync.pivot}"] += unseen
+    _check_frames(bag, stamps_ns, streams.dropped, contract.frame_period_s, max_gap_s)
     level, dimensions = _understood(bag, task, streams)
     return Episode(
         bag=bag.name,
@@ -192,7 +204,7 @@ def _episode(
         task=task,
         level=level,
         dimensions=dimensions,
-        stamps_ns=tuple(frame.stamp_ns for frame in frames),
+        stamps_ns=tuple(stamps_ns),
         state=np.array([frame.state for frame in frames], dtype=np.float32),
         action=np.array(actions, dtype=np.float32),
         images={camera: tuple(frame.images[camera] for frame in frames) for camera in contract.cameras},
@@ -232,22 +244,52 @@ def _understood(bag: Path, task: str, streams: _Streams) -> tuple[Level, tuple[D
     return parsed.level, parsed.values
 
 
-def _check_frames(bag: Path, stamps_ns: list[int], dropped: Mapping[str, int], max_gap_s: float) -> None:
+def _ticks_without_pivot(stamps_ns: list[int], pivots_ns: list[int], period_ns: int) -> int:
+    """Ticks between the frames for which the pivot camera gave no image at all.
+
+    The assembler sees only images that came; what it made no frame of is counted there.
+    """
+    seen = np.array(sorted(pivots_ns), dtype=np.int64)
+    unseen = 0
+    for before, after in pairwise(stamps_ns):
+        ticks = before + period_ns * np.arange(1, round((after - before) / period_ns))
+        first, last = (np.searchsorted(seen, ticks + half) for half in (-period_ns // 2, period_ns // 2))
+        unseen += int((first == last).sum())
+    return unseen
+
+
+def _check_frames(
+    bag: Path, stamps_ns: list[int], dropped: Mapping[str, int], period_s: float, max_gap_s: float | None
+) -> None:
+    lost = f"dropped: {dict(dropped) or 'none'}"
     if len(stamps_ns) < 2:
         raise EpisodeRejectedError(
             "no_frames",
             "no two complete frames can be made of this bag",
             where=bag,
-            found=f"{len(stamps_ns)} frames; dropped: {dict(dropped) or 'none'}",
+            found=f"{len(stamps_ns)} frames; {lost}",
             remedy="check rates and clocks of the streams that were dropped for",
         )
-    gap_s = float(np.diff(stamps_ns).max()) / 1e9
-    if gap_s > max_gap_s:
+    limit_s = GAP_PERIODS * period_s if max_gap_s is None else max_gap_s
+    periods_s = np.diff(stamps_ns) / 1e9
+    longest_s, mean_s = float(periods_s.max()), float(periods_s.mean())
+    other_rate = abs(mean_s - period_s) > RATE_TOLERANCE * period_s
+    throughout = longest_s <= limit_s or periods_s.min() > limit_s  # one gap is no other rate
+    if other_rate and throughout:
+        raise EpisodeRejectedError(
+            "frame_rate",
+            "the frames have another rate than the contract, which would change the speed of the motion",
+            where=bag,
+            expected=f"a frame every {period_s:.3f} s, within {RATE_TOLERANCE:.0%}",
+            found=f"one every {mean_s:.3f} s; {lost}",
+            remedy="set the cameras to the contract's rate or a multiple of it, and record again",
+        )
+    if longest_s > limit_s:
         raise EpisodeRejectedError(
             "frame_gap",
             "frames are missing in the middle of the episode",
             where=bag,
-            expected=f"neighbouring frames at most {max_gap_s} s apart",
-            found=f"{gap_s:.3f} s; dropped: {dict(dropped) or 'none'}",
+            expected=f"neighbouring frames at most {limit_s:.3f} s apart",
+            found=f"{longest_s:.3f} s; {lost}",
             remedy="record again, or allow a longer gap with --max-gap-s",
         )

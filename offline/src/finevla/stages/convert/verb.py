@@ -15,10 +15,10 @@ from typing import Literal
 
 import tyro
 
-from finevla.bag.writer import RECORDING_DIR
 from finevla.contract.robot import RobotContract, load_contract
 from finevla.errors import BagError, ContractError
 from finevla.stages.convert import v21, v30
+from finevla.stages.convert.find import find_bags
 from finevla.stages.convert.layout import Dataset
 from finevla.stages.convert.video import VideoSettings
 from finevla.stages.convert.work import Converted, Job, convert_bag
@@ -39,8 +39,8 @@ class Config:
     """Folder of the dataset; must not exist."""
     format: Literal["v3.0", "v2.1"] = "v3.0"
     """Format of the dataset."""
-    max_gap_s: float = 0.25
-    """Episodes with a longer time between two frames are rejected."""
+    max_gap_s: float | None = None
+    """Episodes with a longer time between two frames are rejected; by default 1.5 frame periods, 0.15 s."""
     include_failures: bool = False
     """Keep episodes that the operator labeled as failures."""
     crf: int = 20
@@ -51,38 +51,6 @@ class Config:
     """Processes that read and encode."""
     json: bool = False
     """Print the report as JSON."""
-
-
-def find_bags(paths: tuple[Path, ...]) -> list[Path]:
-    """The bag directories named by paths or lying in them, in order, each once.
-
-    Raises:
-        BagError: A path does not exist, or no bag is there.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise BagError(
-                "there is no such bag", where=path, remedy="give bag directories or a folder of them"
-            )
-        if _is_bag(path):
-            found.append(path)
-        else:
-            found += sorted(p for p in path.iterdir() if p.name != RECORDING_DIR and _is_bag(p))
-    if not found:
-        raise BagError(
-            "there is no bag here",
-            where=", ".join(map(str, paths)),
-            expected="directories with metadata.yaml and an .mcap or .db3 file",
-            remedy="record first: finevla sim record, or finevla launch record.launch.py",
-        )
-    return list(dict.fromkeys(found))
-
-
-def _is_bag(path: Path) -> bool:
-    if not path.is_dir():
-        return False
-    return (path / "metadata.yaml").exists() or any(p.suffix in {".mcap", ".db3"} for p in path.iterdir())
 
 
 def _run(jobs: list[Job], workers: int) -> Iterator[Converted | Rejected]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from finevla.contract.dimensions import DimensionValue
 from finevla.contract.instruction import Level
 from finevla.contract.robot import RobotContract, contract_from_document
+from finevla.errors import BagError
 from finevla.stages.convert.episode import Episode, EpisodeRejectedError, read_episode
 from finevla.stages.convert.stats import histogram
 from finevla.stages.convert.video import VideoSettings, encode
@@ -26,7 +27,7 @@ class Job:
     number: int
     scratch: Path
     document: Mapping[str, object]
-    max_gap_s: float
+    max_gap_s: float | None
     include_failures: bool
     settings: VideoSettings
 
@@ -88,16 +89,16 @@ def _encoded(job: Job, episode: Episode, contract: RobotContract) -> Converted:
                 round(contract.rates_hz.frame),
                 job.settings,
             )
-        except ValueError as err:
+            histograms[name] = histogram(images)
+        except (ValueError, BagError) as err:
             raise EpisodeRejectedError(
                 "bad_image",
                 "an image of the bag cannot be used",
                 where=f"{job.bag}: {camera.topic}",
                 expected=f"complete images of {camera.width}x{camera.height}",
-                found=err,
+                found=err.found if isinstance(err, BagError) else err,
                 remedy="set the camera to the contract's size, or record again",
             ) from err
-        histograms[name] = histogram(images)
     return Converted(
         bag=episode.bag,
         digest=episode.digest(),

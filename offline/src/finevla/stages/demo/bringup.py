@@ -13,16 +13,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self
 
 from finevla.errors import LaunchError
 
-DOMAIN_PORT_BASE, DOMAIN_PORT_STEP, UNICAST_OFFSET = 7400, 250, 10
-"""RTPS: the first participant of domain d listens on UDP port base + step * d + offset."""
-DOMAINS = range(70, 100)
 TAIL_LINES = 12
 POLL_S = 0.2
 _PR_SET_PDEATHSIG = 1
@@ -37,41 +34,6 @@ class Awaiting(Protocol):
 
 
 Progress = Callable[[Mapping[str, str], float], None]
-
-
-def domain_is_free(domain_id: int) -> bool:
-    """Whether no participant of this machine listens in a ROS domain."""
-    port = DOMAIN_PORT_BASE + DOMAIN_PORT_STEP * domain_id + UNICAST_OFFSET
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
-    return True
-
-
-def choose_domain(wanted: int | None, candidates: Iterable[int] = DOMAINS) -> int:
-    """The wanted ROS domain if it is free, else (None wanted) the first free one.
-
-    Raises:
-        LaunchError: The domain is in use, or all are.
-    """
-    if wanted is not None:
-        if domain_is_free(wanted):
-            return wanted
-        raise LaunchError(
-            f"ROS domain {wanted} is in use on this machine",
-            expected="a domain without other nodes, so that two graphs do not mix",
-            remedy="end the other graph, or leave the domain out and a free one is taken",
-        )
-    for domain_id in candidates:
-        if domain_is_free(domain_id):
-            return domain_id
-    raise LaunchError(
-        "no ROS domain is free on this machine",
-        expected=f"one of {DOMAINS.start}..{DOMAINS.stop - 1}",
-        remedy="end other ROS graphs",
-    )
 
 
 def free_port() -> int:

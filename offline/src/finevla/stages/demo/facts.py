@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
-from finevla.stages.demo.rows import Row, Tally, tally
+from finevla.stages.demo.rows import REPEAT_RULE, Row, Tally, repeated, tally
 
 PACKAGES = ("finevla", "numpy", "torch", "rclpy", "sapien", "piper_sdk")
 
@@ -63,14 +63,22 @@ def median(values: Sequence[float]) -> float:
 
 
 def summary(rows: Sequence[Row], facts: Facts, floor: float) -> dict[str, Any]:
-    """The document `summary.json`: facts, counts and every row."""
-    counts: Tally = tally(rows)
+    """The document `summary.json`: facts, counts (over the tries that count, and the first) and every row."""
+    return {
+        **_shares(tally(rows)),
+        "first_try": _shares(tally(row.first for row in rows)),
+        "repeated": repeated(rows),
+        "repeat_rule": REPEAT_RULE,
+        "floor": floor,
+        "facts": asdict(facts),
+        "rows": [asdict(row) | {"complied": row.complied} for row in rows],
+    }
+
+
+def _shares(counts: Tally) -> dict[str, Any]:
     return {
         "n": counts.n,
         "arm_compliance": counts.share(counts.arm),
         "color_compliance": counts.share(counts.color),
         "done": counts.share(counts.done),
-        "floor": floor,
-        "facts": asdict(facts),
-        "rows": [asdict(row) | {"complied": row.complied} for row in rows],
     }

@@ -18,7 +18,7 @@ from finevla.contract.frame import NS_PER_S
 from finevla.errors import SetupError
 from finevla.stages.demo.graph_types import Ending, FrameSink, GraphError, PolicyFigures
 from finevla.stages.demo.readiness import Seen, lacking
-from finevla.stages.demo.rows import Verdict
+from finevla.stages.demo.rows import PACE_WINDOW_S, Verdict
 
 __all__ = ["Ending", "FrameSink", "GraphClient", "GraphError", "PolicyFigures"]
 
@@ -56,7 +56,8 @@ class GraphClient:
         self._policy: Any = None
         self._driver: Any = None
         self._frames_seen: dict[str, int] = {}
-        self._factors: list[float] = []
+        self._factors: list[tuple[float, float]] = []
+        self._published = 0.0
         self._open(domain_id)
 
     def _open(self, domain_id: int | None) -> None:
@@ -128,13 +129,25 @@ class GraphClient:
             if pair.key == REAL_TIME_KEY
         ]
         with self._news:
-            self._factors += values
+            self._factors += [(self._monotonic(), value) for value in values]
 
     def take_real_time_factor(self) -> float | None:
         """Lowest real-time factor of the simulator since the last call; None where it told none."""
         with self._news:
             factors, self._factors = self._factors, []
-        return min(factors, default=None)
+        return min((value for _, value in factors), default=None)
+
+    def early_real_time_factor(self) -> float | None:
+        """Mean real-time factor of the simulator told within `PACE_WINDOW_S` of the last sentence.
+
+        Waits until that time is over, so that a short trial is judged as a long one is. None where the
+        simulator told none.
+        """
+        end = self._published + PACE_WINDOW_S
+        with self._news:
+            self._news.wait_for(lambda: self._monotonic() >= end, max(0.0, end - self._monotonic()))
+            early = [value for at, value in self._factors if self._published <= at <= end]
+        return sum(early) / len(early) if early else None
 
     def _take_status(self, message: Any) -> None:
         with self._news:
@@ -290,7 +303,7 @@ class GraphClient:
         name = uuid.uuid4().hex
         message = self._msg.Instruction(text=text, id=name)
         message.header.stamp = self._node.get_clock().now().to_msg()
-        begun = self._monotonic()
+        begun = self._published = self._monotonic()
         self._say.publish(message)
         states = self._msg.InstructionStatus
         words = {

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from finevla.stages.demo.facts import Facts
-from finevla.stages.demo.rows import SLOW, Row, pairs, tally, verdict_words
+from finevla.stages.demo.rows import REPEAT_RULE, Row, pairs, repeated, tally, verdict_words
 
 STYLE = """
 :root{--ink:#1b2027;--dim:#5c6670;--paper:#fff;--card:#f5f6f8;--line:#dde1e6;--good:#14773a;--bad:#b3261e;--mark:#ffe08a}
@@ -124,12 +124,14 @@ def _figures(rows: Sequence[Row]) -> str:
 
 
 def _repeats(rows: Sequence[Row]) -> str:
-    again = sum(row.attempts - 1 for row in rows)
-    if not again:
+    if not repeated(rows):
         return ""
+    first = tally(row.first for row in rows)
     return (
-        f"<p>{again} tries were repeated because the simulator did not keep real time (factor below {SLOW}): "
-        "this machine was too busy. Whether a try is repeated never depends on what the robot did.</p>"
+        f"<p>Number of tries repeated: {repeated(rows)}. The rule: {escape(REPEAT_RULE)}. How a try ended "
+        "and how long it took have no part in it. The first tries alone: "
+        f"arm obeyed {first.arm} / {first.n}, colour obeyed {first.color} / {first.n}, "
+        f"task done {first.done} / {first.n}.</p>"
     )
 
 

@@ -42,8 +42,9 @@ class Row:
     `ending` is finished, rejected, superseded or timeout; `reason_code` is the graph's own word for it.
     `applied_s` is the time from publishing the sentence to the first chunk that follows it, None where
     there was none; `seconds` the time to the end. `latency_s` is the newest inference's.
-    `real_time_factor` is the simulator's lowest during the trial (1: it kept up), None where unknown.
-    `attempts` counts the tries; a try is repeated only where the simulator did not keep real time.
+    `real_time_factor` is the simulator's lowest during the trial (1: it kept up), None where unknown;
+    `early_real_time_factor` its mean over the first `PACE_WINDOW_S`, which alone decides on another try.
+    `attempts` counts the tries; `first_try` is the first of several, None where there was only one.
     """
 
     trial: Trial
@@ -55,7 +56,9 @@ class Row:
     applied_s: float | None
     latency_s: float
     real_time_factor: float | None = None
+    early_real_time_factor: float | None = None
     attempts: int = 1
+    first_try: Row | None = None
 
     @property
     def ended(self) -> str:
@@ -65,8 +68,13 @@ class Row:
 
     @property
     def kept_real_time(self) -> bool:
-        """Whether the simulator kept up, so that the trial says something of the policy."""
-        return self.real_time_factor is None or self.real_time_factor >= SLOW
+        """Whether the simulator kept up at the start; how the trial went on has no part in this."""
+        return self.early_real_time_factor is None or self.early_real_time_factor >= SLOW
+
+    @property
+    def first(self) -> Row:
+        """The first try: this row itself where there was only one."""
+        return self.first_try or self
 
     @property
     def complied(self) -> bool:
@@ -112,7 +120,22 @@ def shortfalls(rows: Sequence[Row], floor: float) -> list[str]:
 
 
 SLOW = 0.8
-"""A real-time factor below this says that the machine did not keep up: the trial is not valid."""
+"""A real-time factor below this says that the machine did not keep up."""
+PACE_WINDOW_S = 3.0
+"""Time from publishing the sentence, in s, whose real-time factors decide whether a try is repeated.
+
+The same for every try: the lowest factor of a whole trial would repeat long trials, which are mostly the
+failed ones, more often.
+"""
+REPEAT_RULE = (
+    f"a try is repeated where the simulator's mean real-time factor in the first {PACE_WINDOW_S:g} s after "
+    f"the sentence was published is below {SLOW:g}; the last try counts"
+)
+
+
+def repeated(rows: Iterable[Row]) -> int:
+    """How many tries were repeated."""
+    return sum(row.attempts - 1 for row in rows)
 
 
 def excuses(rows: Sequence[Row]) -> list[str]:

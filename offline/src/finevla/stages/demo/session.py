@@ -13,7 +13,8 @@ from types import FrameType
 
 from finevla.contract import load_contract
 from finevla.contract.bundle import read_bundle, shipped_bundle
-from finevla.stages.demo.bringup import Graph, choose_domain, free_port
+from finevla.stages.demo.bringup import Graph, free_port
+from finevla.stages.demo.domain import reserved_domain
 from finevla.stages.demo.graph import GraphClient
 from finevla.stages.demo.run import Camera, side_cameras
 from finevla.stages.demo.view import View
@@ -76,17 +77,17 @@ def open_session(
 
     Raises:
         BundleError: The bundle is not right.
-        LaunchError: The graph did not come up.
+        LaunchError: No ROS domain is free, or the graph did not come up.
         GraphError: The driver does not enable the arms.
     """
     contract = load_contract()
     path = bundle if bundle is not None else shipped_bundle()
     checkpoint_id = read_bundle(path, contract).checkpoint_id
     launch = {"sim": "true", "bundle": str(path.resolve()), "can_port": str(free_port()), **(arguments or {})}
-    domain = choose_domain(wanted_domain(domain_id, os.environ))
     camera = Camera(side_cameras(contract))
     with (
         terminable(),
+        reserved_domain(wanted_domain(domain_id, os.environ)) as domain,
         View() as view,
         Graph(launch, domain, log_path) as graph,
         GraphClient(contract, domain_id=domain, on_frame=camera.sink) as client,

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from finevla.stages.demo.rows import Row, tally
+from finevla.stages.demo.rows import REPEAT_RULE, Row, Tally, repeated, tally
 
 
 def _yes(value: bool) -> Text:
@@ -56,10 +56,16 @@ def report_console() -> Console:
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
-    """Prints the table and the counts."""
+    """Prints the table and the counts, and those of the first tries where any was repeated."""
     console.print(build(rows))
-    counts = tally(rows)
-    console.print(
+    console.print(_counts(tally(rows)))
+    if repeated(rows):
+        console.print(f"first tries alone: {_counts(tally(row.first for row in rows))}")
+        console.print(f"tries repeated: {repeated(rows)}; {REPEAT_RULE}", soft_wrap=True, highlight=False)
+
+
+def _counts(counts: Tally) -> str:
+    return (
         f"arm obeyed {counts.arm}/{counts.n}, color obeyed {counts.color}/{counts.n}, "
         f"done {counts.done}/{counts.n}"
     )

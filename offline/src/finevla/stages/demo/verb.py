@@ -52,7 +52,7 @@ class Config:
     floor: float = 0.75
     """Least share of instructions whose arm, and whose color, must be obeyed (0..1)."""
     repeats: int = 2
-    """How often an instruction is tried again where the simulator did not keep real time."""
+    """How often an instruction is tried again where the simulator is slow in its first seconds."""
     timeout_s: float = 30.0
     """Longest time for one instruction, in s."""
     bringup_timeout_s: float = 180.0

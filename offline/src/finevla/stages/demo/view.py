@@ -59,4 +59,4 @@ class View:
 def _tries(row: Row) -> str:
     if row.attempts == 1:
         return ""
-    return f", try {row.attempts}: before, the simulator did not keep real time"
+    return f", try {row.attempts}: before, the simulator did not keep real time in the first seconds"

@@ -16,7 +16,7 @@ from finevla.sim.rollout import Rollout
 from finevla.sim.score import Score
 from finevla.stages.demo.plan import pair_trials
 from finevla.stages.demo.rows import Row, Trial
-from finevla.stages.evaluate.paired import Outcome, Pair
+from finevla.stages.evaluate.paired import Outcome, Pair, summarize
 
 MEASURES = ("compliance", "success")
 
@@ -80,6 +80,28 @@ def run_pairs(
         rows += done
         outcomes.append(Outcome(pair, tuple(rollout_of(row, frame_period_s) for row in done)))
     return outcomes, rows
+
+
+def first_tries(
+    outcomes: Sequence[Outcome], rows: Sequence[Row], factors: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Per factor `first_try_compliance` and `first_try_success` (0..1): what repeating cannot have changed.
+
+    Args:
+        outcomes: As `run_pairs` gives them.
+        rows: Likewise; two per outcome, in order.
+        factors: Those of the pairs.
+    """
+    period_s = 1.0  # lengths have no part in these shares
+    firsts = [rollout_of(row.first, period_s) for row in rows]
+    counted = summarize(
+        [Outcome(outcome.pair, tuple(firsts[2 * i : 2 * i + 2])) for i, outcome in enumerate(outcomes)],
+        factors,
+    )["factors"]
+    return {
+        factor: {f"first_try_{measure}": entry[measure] for measure in MEASURES}
+        for factor, entry in counted.items()
+    }
 
 
 def compare(graph: Mapping[str, Any], inprocess: Mapping[str, Any]) -> list[Difference]:

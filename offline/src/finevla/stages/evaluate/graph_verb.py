@@ -20,11 +20,11 @@ from finevla.errors import FineVLAError
 from finevla.sim.language import FACTORS
 from finevla.sim.tasks import task_named
 from finevla.stages.demo.facts import median
-from finevla.stages.demo.rows import Row
+from finevla.stages.demo.rows import REPEAT_RULE, Row, repeated
 from finevla.stages.demo.run import run_valid_trial
 from finevla.stages.demo.session import Session, open_session
 from finevla.stages.demo.table import report_console
-from finevla.stages.evaluate.graph import Difference, compare, run_pairs
+from finevla.stages.evaluate.graph import Difference, compare, first_tries, run_pairs
 from finevla.stages.evaluate.paired import Outcome, plan_pairs, run_rows, summarize
 from finevla.stages.evaluate.paired_verb import EVALUATION_SEEDS
 from finevla.stages.report import write_json
@@ -48,8 +48,8 @@ class Config:
     """Tasks, separated by commas, taken in turn."""
     bundle: Path | None = None
     """Bundle to measure; the one that ships with the library when not given."""
-    repeats: int = 2
-    """How often an instruction is tried again where the simulator did not keep real time."""
+    repeats: int = 0
+    """How often an instruction is tried again where the simulator is slow in its first seconds."""
     timeout_s: float = 30.0
     """Longest time for one instruction, in s."""
     bringup_timeout_s: float = 180.0
@@ -144,6 +144,8 @@ def _result(
     config: Config, session: Session, factors: list[str], outcomes: list[Outcome], rows: list[Row]
 ) -> dict[str, Any]:
     result = summarize(outcomes, factors)
+    for factor, shares in first_tries(outcomes, rows, factors).items():
+        result["factors"][factor] |= shares
     figures = session.client.policy_figures()
     result["provenance"] = {
         "command": "finevla evaluate graph",
@@ -162,7 +164,9 @@ def _result(
         "real_time_factor": min(
             (r.real_time_factor for r in rows if r.real_time_factor is not None), default=None
         ),
-        "repeated": sum(row.attempts - 1 for row in rows),
+        "repeats": config.repeats,
+        "repeated": repeated(rows),
+        "repeat_rule": REPEAT_RULE,
         "endings": {code: sum(r.reason_code == code for r in rows) for code in {r.reason_code for r in rows}},
     }
     result["runs"] = run_rows(outcomes)
@@ -171,15 +175,29 @@ def _result(
 
 def _table(result: dict[str, Any]) -> Table:
     table = Table(title="Paired evaluation through the ROS graph", title_justify="left")
-    for name in ("factor", "pairs", "compliance", "success", "switched"):
+    again = result["provenance"]["repeated"]
+    for name in (
+        "factor",
+        "pairs",
+        "compliance",
+        "success",
+        "switched",
+        *(("first tries",) if again else ()),
+    ):
         table.add_column(name)
     for factor, row in result["factors"].items():
         cells = [
             f"{100 * row[share]:.1f} % [{100 * row[ci][0]:.1f}, {100 * row[ci][1]:.1f}]"
             for share, ci in (("compliance", "ci95"), ("success", "success_ci95"))
         ]
-        table.add_row(factor, str(row["n"]), *cells, f"{100 * row['switch_rate']:.1f} %")
-    table.caption = "n counts pairs of two instructions; intervals are 95 %"
+        cells.append(f"{100 * row['switch_rate']:.1f} %")
+        if again:
+            first = (row["first_try_compliance"], row["first_try_success"])
+            cells.append(f"{100 * first[0]:.1f} % complied, {100 * first[1]:.1f} % success")
+        table.add_row(factor, str(row["n"]), *cells)
+    table.caption = "n counts pairs of two instructions; intervals are 95 %; " + (
+        f"tries repeated: {again}; {result['provenance']['repeat_rule']}" if again else "no try was repeated"
+    )
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 import yaml
 
 from finevla.bag import EpisodeReader
+from finevla.bag.writer import RECORDING_DIR
 from finevla.contract import keys
 from finevla.contract.bundle import DOCUMENT_FILE, read_bundle
 from finevla.contract.robot import RobotContract, difference
 from finevla.errors import BagError, DatasetError, FineVLAError
+from finevla.stages.convert.find import find_bags, is_bag
 
 RUN_FILE = "run.json"
 """What `finevla train` writes; named here because the trainer needs torch and this does not."""
@@ -34,7 +37,7 @@ def look(path: Path, contract: RobotContract) -> Finding:
     """Inspects a path.
 
     Raises:
-        FineVLAError: It does not exist, or is none of the four, or is damaged.
+        FineVLAError: It does not exist, or is none of the five, or is damaged.
     """
     if (path / DOCUMENT_FILE).is_file():
         return _bundle(path, contract)
@@ -44,13 +47,15 @@ def look(path: Path, contract: RobotContract) -> Finding:
         return _dataset(path, contract)
     if (path / "metadata.yaml").is_file() or any(path.glob("*.mcap")) or any(path.glob("*.db3")):
         return _bag(path, contract)
+    if path.is_dir() and any(map(is_bag, path.iterdir())):
+        return _folder(path, contract)
     raise FineVLAError(
         "this is nothing that FineVLA knows",
         where=path,
-        expected="a bag (metadata.yaml), a dataset (meta/info.json), "
+        expected="a bag (metadata.yaml) or a folder of bags, a dataset (meta/info.json), "
         f"a training directory ({RUN_FILE}) or a bundle ({DOCUMENT_FILE})",
         found="a folder without these" if path.is_dir() else "a file" if path.exists() else "nothing",
-        remedy="give the directory itself, not its parent",
+        remedy="give the directory itself",
     )
 
 
@@ -79,6 +84,37 @@ def _bag(path: Path, contract: RobotContract) -> Finding:
             "messages": reader.counts(),
         }
     return Finding("bag", str(path), facts, tuple(problems))
+
+
+def _folder(path: Path, contract: RobotContract) -> Finding:
+    """Sums up the bags of a folder by what their indexes say; `finevla inspect BAG` reads one whole."""
+    bags, problems = find_bags((path,)), []
+    counts: Counter[str] = Counter()
+    tables: dict[str, Counter[str]] = {"instructions": Counter(), "outcomes": Counter(), "sources": Counter()}
+    for bag in bags:
+        try:
+            with EpisodeReader(bag, contract) as reader:
+                info, missing = reader.info, reader.missing()
+                counts.update(reader.counts())
+        except FineVLAError as err:
+            problems.append(f"{bag.name}: {err.what}")
+            continue
+        problems += [f"{bag.name}: no message on {topic}" for topic in missing]
+        if info.contract_hash and info.contract_hash != contract.hash:
+            problems.append(f"{bag.name}: another contract: {info.contract_hash[:12]}")
+        tables["instructions"][info.instruction or "none"] += 1
+        tables["outcomes"][info.outcome or "not judged"] += 1
+        tables["sources"][info.source or "unknown"] += 1
+    growing = path / RECORDING_DIR
+    pivot = contract.cameras[contract.sync.pivot]
+    facts = {
+        "bags": len(bags),
+        "unfinished": len(list(growing.iterdir())) if growing.is_dir() else 0,
+        "contract_hash": contract.hash,
+        f"images_of_{pivot.name}": counts[pivot.compressed_topic] + counts[pivot.raw_topic],
+        **{name: dict(table.most_common()) for name, table in tables.items()},
+    }
+    return Finding("folder of bags", str(path), facts, tuple(problems))
 
 
 def _dataset(path: Path, contract: RobotContract) -> Finding:

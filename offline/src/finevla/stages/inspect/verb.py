@@ -17,13 +17,13 @@ from finevla.stages.report import plain
 
 @dataclass(frozen=True)
 class Config:
-    """Says what a path holds (bag, dataset, training directory, bundle) and whether it fits the robot.
+    """Says what a path holds and whether it fits the robot: bags, a dataset, a training directory, a bundle.
 
     Exit code 0 where it matches the contract, 1 where it does not, 2 where it is none of these.
     """
 
     path: tyro.conf.Positional[Path]
-    """The directory."""
+    """The directory: a bag, a folder of bags, a dataset, a training directory or a bundle."""
     contract: Path | None = None
     """Another contract to compare with; the shipped one by default."""
     json: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,23 @@ from finevla.stages.train.probe import Probe
 METRICS_FILE = "metrics.jsonl"
 
 
+def require(settings: Mapping[str, int], least: int) -> None:
+    """Checks that no setting, named by its flag, is too small.
+
+    Raises:
+        PolicyError: One of them is; the message names it.
+    """
+    for flag, value in settings.items():
+        if value < least:
+            raise PolicyError(
+                "a setting of the training is too small",
+                where=flag,
+                expected=f"at least {least}",
+                found=value,
+                remedy="leave the flag out for its default, or give a larger number",
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """Lengths and rates of a run, in updates."""
@@ -36,6 +53,28 @@ class Schedule:
     seed: int
     probe_every: int
     save_every: int
+
+    def __post_init__(self) -> None:
+        """Refuses a run that cannot make a single update.
+
+        Raises:
+            PolicyError: A number is too small; the message names its flag.
+        """
+        counts = {
+            "--steps": self.steps,
+            "--batch-size": self.batch_size,
+            "--probe-every": self.probe_every,
+            "--save-every": self.save_every,
+        }
+        require(counts, 1)
+        require({"--warmup": self.warmup, "--seed": self.seed}, 0)
+        if not 0.0 < self.learning_rate < math.inf:
+            raise PolicyError(
+                "the learning rate must be a positive number",
+                where="--lr",
+                found=self.learning_rate,
+                remedy="give a number such as 1e-3",
+            )
 
     def rate(self, step: int) -> float:
         """Learning rate of an update: a linear rise, then a cosine to zero at `steps`."""

@@ -32,6 +32,7 @@ from finevla.stages.train.loop import (
     Schedule,
     Trainer,
     read_metrics,
+    require,
 )
 from finevla.stages.train.probe import Probe
 from finevla.stages.train.split import split_episodes
@@ -55,6 +56,15 @@ class TrainSpec:
     threads: int
     command: str
     resume: bool
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that no run can have.
+
+        Raises:
+            PolicyError: A number is too small; the message names it.
+        """
+        require({"--threads": self.threads}, 1)
+        require({"--val-episodes": self.validation_episodes, "--rest-steps": self.rest_steps}, 0)
 
 
 @dataclass(frozen=True, slots=True)

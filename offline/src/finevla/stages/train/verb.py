@@ -95,8 +95,9 @@ class _Bars(Progress):
 
 def main(config: Config) -> int:
     """Trains and prints the report."""
+    spec = training_spec(config)
     with _Bars(config.steps) as bars:
-        report = run_training(training_spec(config), load_contract(), bars)
+        report = run_training(spec, load_contract(), bars)
     print(_report_text(config, report))
     return 0
 
@@ -106,6 +107,7 @@ def training_spec(config: Config) -> TrainSpec:
 
     Raises:
         ContractError: The camera is not one of the robot's, or the box does not fit its picture.
+        PolicyError: A number is too small.
     """
     contract = load_contract()
     camera = config.camera or contract.sync.pivot
