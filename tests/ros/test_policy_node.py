@@ -111,6 +111,8 @@ class Bench:
     def __init__(self, rig, **params):
         self.rig = rig
         self.policies = []
+        # Patient where a test is not about patience: a garbage collection of a long run takes its time.
+        params = {"joints_stale_s": 3.0, "driver_stale_s": 5.0, "frame_stale_s": 5.0, **params}
         overrides = [Parameter(name, value=value) for name, value in params.items()]
         self.node = rig.add(module.PolicyNode(self.load, context=rig.context, parameter_overrides=overrides))
         topics = CONTRACT.topics
@@ -194,7 +196,7 @@ def test_an_instruction_becomes_chunks_and_ends_at_rest(make):
 
 
 def test_a_dead_camera_holds_and_a_new_instruction_goes_on(make):
-    bench = make(camera_stale_s=0.4).up()
+    bench = make(camera_stale_s=1.0).up()
     for name, camera in [("a", "cam_high"), ("b", "cam_right_wrist")]:
         bench.robot.dead = set()
         time.sleep(0.3)

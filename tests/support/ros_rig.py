@@ -65,6 +65,7 @@ class RosRig:
         """Calls a service and returns its answer."""
         client = self.peer.create_client(kind, name)
         assert client.wait_for_service(seconds), name
+        time.sleep(0.3)  # the server must have found this client too, or its answer has nobody to go to
         future = client.call_async(request)
         until(future.done, seconds)
         return future.result()

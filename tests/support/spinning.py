@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ class Client(Node):
         """The response of a service."""
         client = self.create_client(kind, name)
         assert client.wait_for_service(timeout_sec=timeout_s), name
+        time.sleep(0.3)  # the server must have found this client too, or its answer has nobody to go to
         done = threading.Event()
         future = client.call_async(kind.Request(**fields))
         future.add_done_callback(lambda _future: done.set())

@@ -25,8 +25,11 @@ LEADER_GAP = "leader_gap"
 GAP_PERIODS = 1.5
 """Largest distance of two frames, in frame periods, where nothing else is asked for."""
 RATE_TOLERANCE = 0.05
-"""How much the mean frame period may differ from the contract's. Datasets hold no stamps: a frame's time
-is its number divided by the rate, so frames of another rate would be motion of another speed."""
+"""How much the usual (median) frame period may differ from the contract's.
+
+Datasets hold no stamps: a frame's time is its number divided by the rate, so frames of another rate
+would be motion of another speed.
+"""
 
 
 class EpisodeRejectedError(BagError):
@@ -272,16 +275,14 @@ def _check_frames(
         )
     limit_s = GAP_PERIODS * period_s if max_gap_s is None else max_gap_s
     periods_s = np.diff(stamps_ns) / 1e9
-    longest_s, mean_s = float(periods_s.max()), float(periods_s.mean())
-    other_rate = abs(mean_s - period_s) > RATE_TOLERANCE * period_s
-    throughout = longest_s <= limit_s or periods_s.min() > limit_s  # one gap is no other rate
-    if other_rate and throughout:
+    longest_s, usual_s = float(periods_s.max()), float(np.median(periods_s))
+    if abs(usual_s - period_s) > RATE_TOLERANCE * period_s:
         raise EpisodeRejectedError(
             "frame_rate",
             "the frames have another rate than the contract, which would change the speed of the motion",
             where=bag,
             expected=f"a frame every {period_s:.3f} s, within {RATE_TOLERANCE:.0%}",
-            found=f"one every {mean_s:.3f} s; {lost}",
+            found=f"one every {usual_s:.3f} s; {lost}",
             remedy="set the cameras to the contract's rate or a multiple of it, and record again",
         )
     if longest_s > limit_s:
