@@ -106,7 +106,7 @@ def test_the_node_acts_with_the_bundle_on_the_recorded_scene(loop: Path) -> None
 
     contract = load_contract()
     bag = min((loop / "bags").glob("pick_lift_*"))
-    with RosRig(domain=81) as rig:
+    with RosRig() as rig:
         overrides = [
             Parameter("bundle", value=str(loop / "bundle")),
             Parameter("latency_budget_s", value=2.0),

@@ -44,7 +44,7 @@ class FakeDevice:
 
 def test_images_in_all_forms_and_a_device_that_comes_back():
     overrides = [Parameter("camera", value=CAMERA.name), Parameter("reopen_s", value=0.1)]
-    with RosRig(domain=72, threads=2) as rig:
+    with RosRig(threads=2) as rig:
         raw = rig.collect(Image, CAMERA.raw_topic, qos_profile_sensor_data)
         jpeg = rig.collect(CompressedImage, CAMERA.compressed_topic, qos_profile_sensor_data)
         info = rig.collect(CameraInfo, CAMERA.info_topic, qos_profile_sensor_data)
@@ -60,7 +60,7 @@ def test_images_in_all_forms_and_a_device_that_comes_back():
 
 
 def test_a_missing_device_and_an_unknown_camera_are_named():
-    with RosRig(domain=72, threads=2) as rig:
+    with RosRig(threads=2) as rig:
         with pytest.raises(SetupError, match="/dev/video97"):
             module.CameraNode(
                 context=rig.context, parameter_overrides=[Parameter("device", value="/dev/video97")]

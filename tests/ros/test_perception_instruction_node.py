@@ -54,7 +54,7 @@ class FakePolicy:
 @pytest.fixture
 def rig():
     overrides = [Parameter("apply_timeout_s", value=1.0)]
-    with RosRig(domain=71, threads=8) as rig:
+    with RosRig(threads=8) as rig:
         rig.add(module.InstructionNode(context=rig.context, parameter_overrides=overrides))
         rig.statuses = rig.collect(STATUS, TOPICS.instruction_status, latched(10))
         rig.parsed = rig.collect(ParsedInstruction, TOPICS.instruction_parsed, latched())

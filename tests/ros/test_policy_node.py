@@ -159,7 +159,7 @@ class Bench:
 @pytest.fixture
 def make():
     benches = []
-    with RosRig(domain=73) as rig:
+    with RosRig() as rig:
 
         def build(**params):
             benches.append(Bench(rig, **params))

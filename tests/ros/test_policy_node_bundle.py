@@ -29,7 +29,7 @@ def configure(**params):
     """Configures a node with a bundle; returns whether it succeeded and the last status."""
     params = {"latency_budget_s": 1.0, **params}  # the budget of a busy test machine
     overrides = [Parameter(name, value=value) for name, value in params.items()]
-    with RosRig(domain=75) as rig:
+    with RosRig() as rig:
         node = rig.add(module.PolicyNode(context=rig.context, parameter_overrides=overrides))
         statuses = rig.collect(PolicyStatus, TOPICS.policy_status, latched())
         request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))

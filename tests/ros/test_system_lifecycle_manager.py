@@ -80,7 +80,7 @@ class Bench:
 @pytest.fixture
 def make():
     benches = []
-    with RosRig(domain=74, threads=8) as rig:
+    with RosRig(threads=8) as rig:
 
         def build(**params):
             benches.append(Bench(rig, **params))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -13,20 +15,25 @@ from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor
 
 
+_RIGS = itertools.count()
+
+
 class RosRig:
     """A context in its own domain with an executor in a thread; use it as a context manager.
 
+    Every rig has another ROS domain, so that neither another run of the tests nor a demo (70 and
+    above) is heard, nor the nodes of the rig before, which discovery forgets only after a while.
+
     Args:
-        domain: Number of the test file; with the process it makes a ROS domain of its own, so that
-            neither another run of the tests nor a demo (70 and above) is heard.
         threads: Threads of the executor.
     """
 
-    def __init__(self, domain: int, threads: int = 6) -> None:
+    def __init__(self, threads: int = 6) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=10 + (os.getpid() + domain) % 60)
+        rclpy.init(context=self.context, domain_id=10 + (os.getpid() + next(_RIGS)) % 60)
         self.executor = MultiThreadedExecutor(num_threads=threads, context=self.context)
         self._stop = threading.Event()
+        self._between: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._nodes: list[Any] = []
         self.peer = self.add(rclpy.create_node("peer", context=self.context))
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -48,6 +55,8 @@ class RosRig:
     def _spin(self) -> None:
         while not self._stop.is_set():
             self.executor.spin_once(timeout_sec=0.05)
+            while not self._between.empty():
+                self._between.get()()
 
     def add(self, node: Any) -> Any:
         """Lets the executor spin a node and returns it."""
@@ -57,9 +66,17 @@ class RosRig:
 
     def remove(self, node: Any) -> None:
         """Ends a node, as a crash would."""
-        self.executor.remove_node(node)
-        self._nodes.remove(node)
-        node.destroy_node()
+        gone = threading.Event()
+
+        def end() -> None:
+            self.executor.remove_node(node)
+            self._nodes.remove(node)
+            node.destroy_node()
+            gone.set()
+
+        # In the executor's own thread: it must not wait for a handle that has just been destroyed.
+        self._between.put(end)
+        assert gone.wait(5), "the executor does not turn"
 
     def call(self, kind: type, name: str, request: Any, seconds: float = 15.0) -> Any:
         """Calls a service and returns its answer."""

@@ -22,6 +22,8 @@ TRANSITIONS = {
 }
 STATE_TIMEOUT_S = 2.0
 WAIT_STEP_S = 0.1
+ABSENCE_S = 1.0
+"""A service that is not seen for this long is not there."""
 
 
 class LifecyclePort:
@@ -58,12 +60,7 @@ class LifecyclePort:
 
     def wait_for(self, node: str, timeout_s: float) -> bool:
         """Waits until both lifecycle services of a node are there."""
-        change, get = self._clients[node]
-        end_s = self.now_s() + timeout_s
-        while not (self._is_ready(change) and self._is_ready(get)):
-            if self.now_s() > end_s or self.ending or self.stopping.wait(WAIT_STEP_S):
-                return False
-        return True
+        return self._appears(self._clients[node], timeout_s)
 
     def state(self, node: str) -> NodeState:
         """Asks a node for its state; a transition in progress counts as lost for the moment."""
@@ -91,8 +88,12 @@ class LifecyclePort:
         return time.monotonic()
 
     def call(self, client: Any, request: Any, timeout_s: float) -> Any | None:
-        """Calls a service; None where there is none or no answer comes in time."""
-        if not self._is_ready(client):
+        """Calls a service; None where there is none or no answer comes in time.
+
+        A service may look absent for a moment while discovery is under way (an old process of the
+        same name just left, say), so its absence counts only when it lasts.
+        """
+        if not self._appears([client], min(timeout_s, ABSENCE_S)):
             return None
         done = threading.Event()
         future = client.call_async(request)
@@ -110,6 +111,14 @@ class LifecyclePort:
             create(ChangeState, f"/{node}/change_state", callback_group=self._group),
             create(GetState, f"/{node}/get_state", callback_group=self._group),
         )
+
+    def _appears(self, clients: Sequence[Any], timeout_s: float) -> bool:
+        """Waits until the services of all these clients are there."""
+        end_s = self.now_s() + timeout_s
+        while not all(self._is_ready(client) for client in clients):
+            if self.now_s() > end_s or self.ending or self.stopping.wait(WAIT_STEP_S):
+                return False
+        return True
 
     def _is_ready(self, client: Any) -> bool:
         """Whether a service is there; false as soon as this process ends."""
