@@ -1,4 +1,4 @@
-"""Writes docs/reference/messages.md and cli.md from the code: python scripts/reference_pages.py."""
+"""Writes docs/reference/messages.md, cli.md and tasks.md from the code: python scripts/reference_pages.py."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from finevla.cli import VERBS
+from finevla.sim import score
+from finevla.sim.factors import FACTORS, IN_DISTRIBUTION, OOD_VALUES
+from finevla.sim.tasks import task_named, task_names
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -29,6 +32,14 @@ CLI_HEAD = """\
 `finevla --help` lists the verbs, `finevla VERB --help` the flags of one. The report goes to stdout,
 progress and log to stderr. Exit codes: 0 done; 1 the verb says no (a floor was missed, a check failed); 2
 refused (an error with what, where, expected, found and remedy, or wrong flags); 130 interrupted. Written by
+`scripts/reference_pages.py`.
+"""
+TASKS_HEAD = """\
+# Tasks and factors
+
+Names follow RoboTwin 2.0 where it has the task. Every task has a clean and a hard version: the same objects
+in the same places, in another room (colours, texture, light, clutter, table height, overhead camera).
+Nothing is ever attached to a hand or moved by other means than contact and friction. Written by
 `scripts/reference_pages.py`.
 """
 KINDS = {
@@ -62,6 +73,44 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
+def tasks_page() -> str:
+    """Every task with its success, every factor with its rule, and the rubric."""
+    parts = [TASKS_HEAD, "## Tasks\n"]
+    for name in task_names():
+        task = task_named(name)
+        fixed = ", ".join((*task.factors, *(f"{name} (where asked for)" for name in task.optional)))
+        parts.append(
+            f"### {name}\n\n{_sentence(task.summary)} Factors: {fixed}. "
+            f"Given up after {task.max_frames} frames.\n\n"
+            f"Done: {_text(type(task).success)}\n"
+        )
+    parts.append(
+        "## Factors\n\nWhat the behaviour showed of each factor. It complies if that is what was asked.\n"
+    )
+    for factor in FACTORS.values():
+        tasks = ", ".join(factor.tasks)
+        role = (
+            "one of the eight"
+            if factor.name in IN_DISTRIBUTION
+            else "for the combination that is never trained"
+        )
+        parts.append(
+            f"### {factor.name}: {factor.title}\n\n{_text(factor.rule)}\n\nVaried in {tasks}; {role}.\n"
+        )
+    held = " and ".join(f"{name} {value}" for name, value in OOD_VALUES.items())
+    parts.append(f"`ood`: {held}. No recording ever holds this combination; a test proves it.\n")
+    parts.append(f"## Score\n\n{inspect.getdoc(score)}\n")
+    return "\n".join(parts)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _text(documented: object) -> str:
+    return inspect.getdoc(documented) or ""
+
+
 def _row(field: Field[Any], meaning: str) -> str:
     name = field.name.upper() if "Positional" in str(field.type) else "--" + field.name.replace("_", "-")
     if field.default is MISSING:
@@ -89,3 +138,4 @@ def _field_docs(config: type) -> dict[str, str]:
 if __name__ == "__main__":
     (REFERENCE / "messages.md").write_text(messages_page())
     (REFERENCE / "cli.md").write_text(cli_page())
+    (REFERENCE / "tasks.md").write_text(tasks_page())

@@ -40,7 +40,7 @@ def _no_renderer() -> str:
     if importlib.util.find_spec("sapien") is None:
         return "sapien is not installed (requirements/sim.txt)"
     from finevla.errors import SimulationError
-    from finevla.sim.props import require_renderer
+    from finevla.sim.room import require_renderer
 
     try:
         require_renderer()

@@ -24,7 +24,10 @@ def script() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize(("name", "page"), [("messages.md", "messages_page"), ("cli.md", "cli_page")])
+PAGES = [("messages.md", "messages_page"), ("cli.md", "cli_page"), ("tasks.md", "tasks_page")]
+
+
+@pytest.mark.parametrize(("name", "page"), PAGES)
 def test_written_pages_are_fresh(name: str, page: str) -> None:
     written = getattr(script(), page)()
     assert (REFERENCE / name).read_text() == written, "run: python scripts/reference_pages.py"

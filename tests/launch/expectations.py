@@ -22,8 +22,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
 
 from finevla.contract import ARM_SIDES, load_contract, services
-from finevla.sim.language import Goal, render
-from finevla.sim.scene import sample_scene
+from finevla.sim.goal import Goal
+from finevla.sim.language import render
+from finevla.sim.tasks import sample_scene
 
 CONTRACT = load_contract()
 TASK, SEED = "pick_lift", 0

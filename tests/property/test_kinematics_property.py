@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from finevla.contract import ARM_SIDES, load_contract
 from finevla.errors import SimulationError
 from finevla.sim.kinematics import dh_table, reach, solve_planar, tool_pose
-from finevla.sim.scene import BOWL_X_M, CUBE_X_M, CUBE_Y_M
-from finevla.sim.tasks import GRASP_Z_M, LIFT_Z_M
+from finevla.sim.tasks.pick_lift import BOWL_X_M
+from finevla.sim.tasks.place import X_M, Y_M
+from finevla.sim.tasks.skills import LIFT_Z_M, PADS_Z_M
 
 CONTRACT = load_contract()
 sides = st.sampled_from(ARM_SIDES)
-workspace = st.tuples(
-    st.floats(CUBE_X_M[0], BOWL_X_M[1]), st.floats(*CUBE_Y_M), st.floats(GRASP_Z_M, LIFT_Z_M)
-).map(np.array)
+workspace = st.tuples(st.floats(X_M[0], BOWL_X_M[1]), st.floats(*Y_M), st.floats(PADS_Z_M, LIFT_Z_M)).map(
+    np.array
+)
 
 
 @given(sides, workspace, st.floats(-0.5, 0.5))

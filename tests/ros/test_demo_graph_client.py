@@ -76,6 +76,9 @@ class FakeGraph:
                 response.moved_arm, response.lifted_object = "left", "red"
                 response.arm_complied = "left" in request.instruction
                 response.color_complied = response.task_done = True
+                response.factors, response.points = ["arm", "color"], 80.0
+                response.asked = ["left" if response.arm_complied else "right", "red"]
+                response.observed, response.complied = ["left", "red"], [response.arm_complied, True]
             return response
 
         return handle
@@ -158,7 +161,11 @@ def test_one_trial_from_home_to_verdict(graph: FakeGraph, client: GraphClient, c
     assert row.applied_s <= row.seconds
     assert row.latency_s == 0.004
     assert set(reel.jpegs) <= set(CONTRACT.cameras)
-    assert not run_trial(client, trials["right"], 10.0, camera)[0].complied
+    assert row.verdict.observed == {"arm": "left", "color": "red"}
+    assert row.verdict.points == 80.0
+    other = run_trial(client, trials["right"], 10.0, camera)[0]
+    assert not other.complied
+    assert (other.verdict.asked["arm"], other.verdict.complied["arm"]) == ("right", False)
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ from finevla.bag.types import typestore
 from finevla.contract import load_contract
 from finevla.contract.episode import Role, recorded_topics
 from finevla.contract.services import RECORDER_LABEL, RECORDER_START, RECORDER_STOP
-from finevla.sim.language import Goal
-from finevla.sim.scene import sample_scene
+from finevla.sim.goal import Goal
+from finevla.sim.tasks import sample_scene
 from finevla.stages.convert.episode import read_episode
 from finevla.stages.convert.verb import Config, convert
 

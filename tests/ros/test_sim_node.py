@@ -86,14 +86,14 @@ def test_cameras_show_the_scene_and_can_be_switched_off(sim):
 def test_reset_puts_the_scene_of_the_seed_and_score_explains_refusals(sim):
     from finevla_msgs.srv import ResetScene, ScoreScene
 
-    from finevla.sim.scene import sample_scene
+    from finevla.sim.tasks import sample_scene
 
     spec = sample_scene("place_in_bowl", 11)
     response = sim.call(ResetScene, services.SIM_RESET_SCENE, task="place_in_bowl", seed=11)
     assert response.success, response.message
     assert [o.color for o in response.truth.objects if o.color] == list(spec.colors)
-    first = next(o for o in response.truth.objects if o.color == spec.cubes[0].color)
-    assert first.position.x == pytest.approx(spec.cubes[0].x, abs=0.005)
+    first = next(o for o in response.truth.objects if o.name == spec.objects[0].name)
+    assert first.position.x == pytest.approx(spec.objects[0].x, abs=0.005)
     assert not sim.call(ResetScene, services.SIM_RESET_SCENE, task="juggle", seed=1).success
     score = sim.call(ScoreScene, services.SIM_SCORE_SCENE, instruction="pick up a cube")
     assert score.success, score.message
@@ -104,6 +104,17 @@ def test_reset_puts_the_scene_of_the_seed_and_score_explains_refusals(sim):
     )
     assert not refused.success
     assert missing in refused.message
+    scene = {"task": "place_in_bowl", "seed": 11, "hard": True, "variant": "two_bowls"}
+    response = sim.call(ResetScene, services.SIM_RESET_SCENE, **scene)
+    assert response.success, response.message
+    assert (response.truth.hard, response.truth.variant) == (True, "two_bowls")
+    two = sample_scene(**scene)
+    text = f"put the {two.colors[0]} cube into the right bowl with the left arm"
+    score = sim.call(ScoreScene, services.SIM_SCORE_SCENE, instruction=text)
+    assert list(score.factors) == ["arm", "color", "bowl"], score.message
+    assert list(score.asked) == ["left", two.colors[0], "right"]
+    assert list(score.observed) == ["", "", ""]
+    assert list(score.complied) == [False] * 3
 
 
 def test_the_leader_lifts_the_cube_through_the_real_driver(sim, ros_context):
@@ -158,6 +169,10 @@ def test_the_leader_lifts_the_cube_through_the_real_driver(sim, ros_context):
         assert home.success, home.message
         assert sim.call(SetBool, services.DRIVER_ENABLE, data=True).success
         time.sleep(0.3)
+        say("use the right arm to pick up the cube", "vague")
+        assert wait_until(lambda: told[-1].id == "vague")
+        assert told[-1].state == InstructionStatus.REJECTED
+        assert "missing: color" in told[-1].reason
         text = f"use the right arm to pick up the {color} cube"
         say(text, "lift")
         ended = (InstructionStatus.FINISHED, InstructionStatus.REJECTED)

@@ -14,7 +14,6 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor
 
-
 _RIGS = itertools.count()
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from finevla.errors import FineVLAError
-from finevla.sim.scene import sample_scene
+from finevla.sim.tasks import sample_scene
 from finevla.stages.demo.plan import FACTORS, SHOWN_COLORS, TASKS, changed_word, plan
-from finevla.stages.evaluate.paired_verb import EVALUATION_SEEDS
+from finevla.stages.evaluate.plan import EVALUATION_SEEDS
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -22,7 +22,8 @@ def test_pairs_share_the_scene_and_differ_in_one_word(seed: int) -> None:
         assert a.text.replace(a.changed, b.changed) == b.text
         value = {"arm": a.arm, "color": a.color}[a.factor]
         assert a.changed == value
-        same = replace(b, index=a.index, text=a.text, changed=a.changed, **{a.factor: value})
+        goal = replace(b.goal, **{a.factor: value})
+        same = replace(b, index=a.index, text=a.text, changed=a.changed, goal=goal)
         assert same == a, "nothing but the factor differs"
         assert a.color in sample_scene(a.task, a.seed).colors
         if a.factor == "color":

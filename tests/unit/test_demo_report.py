@@ -15,6 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from finevla.contract.frame import NS_PER_S
+from finevla.sim.goal import Goal
 from finevla.stages.demo import film, page, run, table
 from finevla.stages.demo.facts import Facts, median, summary
 from finevla.stages.demo.film import Reel
@@ -35,7 +36,8 @@ CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 
 
 def row(index: int, arm: str, color: str, *, obeyed: bool = True, **changes: object) -> Row:
-    trial = Trial(index, index // 2, "arm", "pick_lift", 7, arm, color, f"use the {arm} arm <b> {color}", arm)
+    goal = Goal("pick_lift", arm, color)
+    trial = Trial(index, index // 2, "arm", 7, goal, f"use the {arm} arm <b> {color}", arm)
     verdict = Verdict(arm if obeyed else "", color if obeyed else "", obeyed, obeyed, obeyed)
     fields = {"ending": "finished", "reason_code": "settled", "reason": "", "seconds": 4.0}
     return Row(trial=trial, verdict=verdict, applied_s=0.1, latency_s=0.004, **{**fields, **changes})
@@ -124,6 +126,11 @@ def test_verdict_in_words() -> None:
     assert "no arm moved, nothing lifted: did not comply" in verdict_words(
         row(0, "left", "red", obeyed=False)
     )
+    other = row(0, "left", "")
+    seen = {"arm": "left", "side": ""}
+    verdict = replace(other.verdict, observed=seen, complied={"arm": True, "side": False})
+    words = verdict_words(replace(other, verdict=verdict))
+    assert words == "arm left, side none: did not comply, done"
     rejected = row(0, "left", "red", obeyed=False, ending="rejected", reason_code="unknown_word")
     assert verdict_words(rejected) == "rejected: unknown_word"
 
@@ -233,6 +240,8 @@ def test_products_and_summary(tmp_path) -> None:
     assert document == json.loads(json.dumps(summary(rows, facts(), 0.75)))
     assert (document["n"], document["arm_compliance"]) == (2, 0.5)
     assert [r["complied"] for r in document["rows"]] == [True, False]
+    trial = document["rows"][0]["trial"]
+    assert (trial["task"], trial["arm"], trial["color"]) == ("pick_lift", "left", "red")
 
 
 def test_camera_keeps_frames_of_a_running_trial_only() -> None:

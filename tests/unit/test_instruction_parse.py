@@ -42,6 +42,25 @@ VALUES = [
     ("drop the cube on the plate into the bowl", "initial_relation", "on_plate"),
     ("place the cup upright on the plate", "final_pose", "upright"),
     ("open the gripper", "gripper_state", "open"),
+    ("put the bottle down so that it is lying", "final_pose", "lying"),
+    ("pick up the lying bottle", "initial_pose", "lying"),
+    ("move the block around the left side of the obstacle", "path_shape", "around_left"),
+    ("carry it past the obstacle on the right", "path_shape", "around_right"),
+    ("carry the block past the right side of the post", "final_relation", "past_obstacle"),
+    ("with the left hand pass the block to the other arm", "final_relation", "in_other_arm"),
+    ("with your left arm pass the block to the right arm", "final_relation", "in_right_arm"),
+    ("with your left arm pass the block to the right arm", "actor", "left_arm"),
+    ("sort the blocks by size in a row", "final_relation", "row_by_size"),
+    (
+        "line up the red cube then the blue cube from left to right",
+        "final_relation",
+        "row_left_to_right_red_blue",
+    ),
+    ("grip the body of the cup", "contact_region", "body"),
+    ("clear the table", "primitive_action", "clean_table"),
+    ("stack the two blocks", "primitive_action", "stack"),
+    ("put it in that bowl", "final_relation", "in_bowl"),
+    ("take the cup from its left side", "approach_direction", "left"),
 ]
 
 REFUSED = [
@@ -57,6 +76,8 @@ REFUSED = [
     ("pick up the red blue cube", "contradiction"),
     ("pick up the red or blue cube", "contradiction"),
     ("pick up the red cube and the blue cube", "several_targets"),
+    ("put the red cube then the blue cube and the green cube into the bowl", "several_targets"),
+    ("move the block past the left side of the obstacle on the right side", "contradiction"),
     ("left", "ambiguous_side"),
     ("a" * 1001, "too_long"),
     (None, "not_text"),
@@ -80,6 +101,14 @@ def test_refused_with_code_and_remedy(text, code):
         parse(text)
     assert caught.value.reason_code == code
     assert caught.value.remedy
+
+
+def test_things_that_come_one_after_the_other_are_an_order():
+    parsed = parse("put the red cube into the tray then the blue cube and then the green cube")
+    assert parsed.order == ("red", "blue", "green")
+    assert parsed.get("color") == ()
+    assert parse("pick up the red cube and then lift it").order == ()
+    assert parse("first stack the red cube, then the blue one").order == ("red", "blue")
 
 
 def test_unknown_words_are_kept_in_order_and_text_is_unchanged():

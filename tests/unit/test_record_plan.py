@@ -1,5 +1,6 @@
 """Which episodes a recording holds, and how a demonstration becomes messages."""
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -8,38 +9,58 @@ import numpy as np
 import pytest
 
 from finevla.bag import EpisodeReader
+from finevla.bag.language import LANGUAGE_FILE, read_language
 from finevla.contract import load_contract
 from finevla.contract.episode import recorded_topics
 from finevla.errors import FineVLAError
-from finevla.sim.language import Goal
+from finevla.sim.factors import is_ood, variations
+from finevla.sim.goal import Goal
+from finevla.sim.language import raw
 from finevla.sim.rollout import Demonstration, Samples
-from finevla.sim.scene import sample_scene
 from finevla.sim.score import Score
+from finevla.sim.tasks import sample_scene, task_named, task_names
 from finevla.stages.convert.episode import read_episode
+from finevla.stages.convert.verb import Config as ConvertConfig
+from finevla.stages.convert.verb import convert
 from finevla.stages.record.bag import TRUTH_FILE, write_demonstration
-from finevla.stages.record.plan import plan, scenes
+from finevla.stages.record.plan import plan, scenes, wishes
 from finevla.stages.record.verb import Config, record
 
 CONTRACT = load_contract()
 
 
 def test_goals_are_balanced_over_task_arm_and_color() -> None:
-    planned = plan(("pick_lift", "place_in_bowl"), 160)
-    assert set(Counter(p.goal for p in planned).values()) == {10}
+    planned = plan(("pick_lift", "place_in_bowl"), 160, plain=True)
+    assert set(Counter(p.wish for p in planned).values()) == {10}
     assert len({p.name for p in planned}) == 160
-    assert plan(("pick_lift", "place_in_bowl"), 40) == planned[:40]
+    assert plan(("pick_lift", "place_in_bowl"), 40, plain=True) == planned[:40]
 
 
 def test_scenes_hold_the_cube_and_no_two_episodes_share_one() -> None:
     seeds: list[int] = []
-    for planned in plan(("pick_lift",), 12):
-        specs = list(scenes(planned, 0))
-        assert len(specs) > 20
-        assert all(planned.goal.color in spec.colors for spec in specs)
-        seeds += [spec.seed for spec in specs]
+    for planned in plan(("pick_lift",), 40):
+        found = list(scenes(planned, 0))
+        assert len(found) > 8
+        assert all(planned.wish.fits(goal) for _, goal in found)
+        assert all(goal.color in spec.colors for spec, goal in found)
+        seeds += [spec.seed for spec, _ in found]
     assert len(set(seeds)) == len(seeds)
     assert min(seeds) >= 1_000_000  # evaluations use small seeds
-    assert not set(seeds) & {spec.seed for spec in scenes(plan(("pick_lift",), 1)[0], 1)}
+    assert not set(seeds) & {spec.seed for spec, _ in scenes(plan(("pick_lift",), 1)[0], 1)}
+
+
+@pytest.mark.parametrize("task", task_names())
+def test_recordings_show_every_value_of_every_factor_and_never_the_held_out_combination(task: str) -> None:
+    kinds = wishes(task, plain=False)
+    asked = {(name, value) for wish in kinds for name, value in wish.values}
+    chosen = task_named(task)
+    for name in (*chosen.factors, *chosen.optional):
+        assert len({value for field, value in asked if field == name}) >= 2, name
+    for planned in plan((task,), 2 * len(kinds)):
+        spec, goal = next(scenes(planned, 7))
+        assert not is_ood(goal)
+        assert goal in variations(spec)
+    assert {p.wish for p in plan((task,), len(kinds))} == set(kinds)
 
 
 def demonstration(frames: int = 5) -> Demonstration:
@@ -61,7 +82,7 @@ def demonstration(frames: int = 5) -> Demonstration:
         images={name: [image() for _ in range(frames)] for name in CONTRACT.cameras},
         truths=(),
         samples=Samples(fine, line(fine), line(fine) + 0.01),
-        score=Score("left", spec.colors[0], arm_complied=True, color_complied=True, done=True),
+        score=Score({"arm": "left", "color": spec.colors[0]}, {"arm": True, "color": True}, True, 100.0),
     )
 
 
@@ -102,7 +123,7 @@ def test_recording_goes_on_where_it_stopped_and_is_reproducible(
     tmp_path: Path, world: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("finevla.stages.record.verb._world", lambda: world)
-    config = Config(out=tmp_path / "a", task="pick_lift", episodes=2)
+    config = Config(out=tmp_path / "a", task="pick_lift", plain=True, episodes=2)
     assert record(config)["recorded_now"] == 2
     second = config.out / "pick_lift_000001"
     before = (second / "pick_lift_000001.mcap").read_bytes()
@@ -112,3 +133,15 @@ def test_recording_goes_on_where_it_stopped_and_is_reproducible(
     episode = read_episode(second, CONTRACT, 0.25)
     assert "right" in episode.task
     assert episode.length > 15
+    language = read_language(second)
+    assert language is not None
+    assert (language.instruction, language.raw) == (episode.task, raw("pick_lift"))
+    assert "right" in language.paragraph
+    assert any(value.slot == "actor" and "right" in value.value for value in language.values)
+    out = tmp_path / "dataset"
+    convert(ConvertConfig(bags=(config.out,), out=out))
+    lines = [json.loads(line) for line in (out / "meta" / "FineGrainedInstruction.jsonl").open()]
+    assert lines[1] == {"episode_id": 1, "FineGrainedInstruction": list(language.steps)}
+    (second / LANGUAGE_FILE).write_text((config.out / "pick_lift_000000" / LANGUAGE_FILE).read_text())
+    counts = convert(ConvertConfig(bags=(config.out,), out=tmp_path / "other"))
+    assert counts["rejected"] == {"other_language": 1}

@@ -14,9 +14,11 @@ from finevla_sim.sim_loop import LoopSettings, SimLoop, _Every, answer
 
 from finevla.contract import load_contract
 from finevla.errors import SimulationError
+from finevla.sim.goal import Goal
 from finevla.sim.kinematics import tool_pose
-from finevla.sim.language import Goal
-from finevla.sim.scene import CUBE_EDGE_M, sample_scene
+from finevla.sim.props import rest_height
+from finevla.sim.scene import Kind
+from finevla.sim.tasks import goals, sample_scene, task_names
 from finevla.sim.truth import Truth
 
 CONTRACT = load_contract()
@@ -53,13 +55,15 @@ class StillWorld:
         return {name: np.zeros((2, 2, 3), np.uint8) for name in cameras}
 
     def truth(self) -> Truth:
-        cubes = {c.color: np.array([c.x, c.y, CUBE_EDGE_M / 2, 1, 0, 0, 0]) for c in SPEC.cubes}
+        poses = {
+            item.name: np.array([item.x, item.y, rest_height(item), 1, 0, 0, 0]) for item in SPEC.objects
+        }
         tips = {
             side: tool_pose(CONTRACT, side, self.joints[CONTRACT.arm_slice(side)])[:3, 3]
             for side in CONTRACT.arms
         }
         openings = {side: float(self.joints[i]) for side, i in CONTRACT.grippers.items()}
-        return Truth(self.steps * self.dt_s, cubes, np.array([*SPEC.bowl_xy, 0.0]), tips, openings)
+        return Truth(self.steps * self.dt_s, poses, tips, openings)
 
 
 @contextmanager
@@ -118,7 +122,7 @@ def test_a_reset_leaves_the_arms_and_errors_come_back_to_the_caller():
         with pytest.raises(SimulationError, match="colour"):
             answer(loop.judge("pick up the purple cube with the left arm"), 5.0)
         judged = answer(loop.judge("pick up a cube"), 5.0)
-        assert (judged.asked_arm, judged.score.moved_arm, judged.score.done) == ("", None, False)
+        assert (judged.asked, judged.score.moved_arm, judged.score.done) == ({}, None, False)
 
 
 def test_a_loop_that_does_not_run_is_reported_and_not_waited_for():
@@ -133,7 +137,7 @@ def test_a_loop_that_does_not_run_is_reported_and_not_waited_for():
 
 def seen_now() -> Seen:
     truth = StillWorld().truth()
-    return Seen({color: pose[:3] for color, pose in truth.cubes.items()}, truth.bowl)
+    return Seen(SPEC, truth.objects, truth.joints)
 
 
 def test_the_leader_mirrors_until_it_plays_and_moves_without_steps():
@@ -156,9 +160,20 @@ def test_the_leader_mirrors_until_it_plays_and_moves_without_steps():
     assert np.abs(np.diff(commands, axis=0)[:, :6]).max() < 1e-9, "the idle arm stays at home"
     right = np.abs(np.diff(commands, axis=0)[:, 7:13])
     assert 0.0 < right.max() < 0.02, "1.3 rad/s in steps of 10 ms"
-    near = np.array([seen.cubes[SPEC.colors[0]][0], seen.cubes[SPEC.colors[0]][1]])
+    near = seen.objects[f"{SPEC.colors[0]}_cube"][:2]
     tip = tool_pose(CONTRACT, "right", joints[7:14])[:2, 3]
     assert np.linalg.norm(tip - near) < 0.02
+
+
+@pytest.mark.parametrize("task", task_names())
+def test_the_leader_begins_every_task(task: str):
+    spec = sample_scene(task, 3)
+    poses = {item.name: np.array([*item.xy, rest_height(item), 1, 0, 0, 0]) for item in spec.objects}
+    seen = Seen(spec, poses, {item.name: 0.0 for item in spec.of(Kind.BUTTON)})
+    player = LeaderPlayer(CONTRACT, rest_s=0.2, timeout_s=30.0)
+    player.start(goals(spec)[0], seen, CONTRACT.home, 0)
+    assert player.advance(seen, CONTRACT.home, 10**9) is None
+    assert np.abs(player.command(2 * 10**9) - CONTRACT.home).max() > 0.01
 
 
 def test_the_leader_gives_up_in_time_and_refuses_what_is_not_there():

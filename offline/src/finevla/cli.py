@@ -33,6 +33,11 @@ VERBS: Mapping[tuple[str, ...], tuple[str, str]] = {
         "finevla.stages.record.verb",
         "record simulated demonstrations as rosbag2 bags",
     ),
+    ("sim", "check"): (
+        "finevla.stages.check.verb",
+        "check that the texts of simulated episodes are true of them",
+    ),
+    ("sim", "sheet"): ("finevla.stages.sheet.verb", "draw a contact sheet of the tasks"),
     ("convert",): ("finevla.stages.convert.verb", "convert bags to a LeRobot dataset"),
     ("inspect",): ("finevla.stages.inspect.verb", "show what a bag, a dataset or a bundle holds"),
     ("train",): ("finevla.stages.train.verb", "train a policy on a dataset"),
@@ -40,6 +45,10 @@ VERBS: Mapping[tuple[str, ...], tuple[str, str]] = {
     ("evaluate", "paired"): (
         "finevla.stages.evaluate.paired_verb",
         "measure whether a policy obeys: pairs of instructions that differ in one word",
+    ),
+    ("evaluate", "closed-loop"): (
+        "finevla.stages.evaluate.closed_loop_verb",
+        "measure success over tasks, clean and randomised",
     ),
     ("evaluate", "graph"): (
         "finevla.stages.evaluate.graph_verb",

@@ -12,7 +12,7 @@ from finevla.contract import load_contract
 from finevla.contract.bundle import BundleContent, write_bundle
 from finevla.contract.images import WorkspaceCrop
 from finevla.contract.transforms import Chain, JointStatistics, Normalize
-from finevla.errors import InstructionError
+from finevla.errors import BundleError
 from finevla.policy.config import PolicyConfig
 from finevla.policy.model import build_network, network_weights
 from finevla.policy.text import Vocabulary
@@ -58,9 +58,29 @@ def test_an_untrained_policy_is_measured_and_fails(tmp_path):
     assert document["provenance"]["checkpoint_id"] not in {"", "expert"}
 
 
-def test_a_policy_that_lacks_a_word_is_refused_by_name(tmp_path):
+def test_a_sentence_that_the_policy_refuses_is_counted_as_such(tmp_path):
     out = tmp_path / "out.json"
     bundle = untrained(tmp_path / "bundle", [word for word in words() if word != "left"])
-    with pytest.raises(InstructionError, match="left"):
-        main(Config(bundle=bundle, n=1, workers=1, json=out))
+    config = Config(
+        policy=str(bundle), factors="arm", n=1, probes=1, max_frames=4, workers=1, json=out, runs=True
+    )
+    assert main(config) == 0
+    document = json.loads(out.read_text())
+    assert document["factors"]["arm"]["refused"] == 1
+    first, second = document["runs"]
+    assert ("left" in first["text"], "left" in first["refused"], first["frames"]) == (True, True, 0)
+    assert (second["refused"], second["frames"]) == ("", 4)
+    assert document["probes"]["empty"]["refused"] == 1
+    assert document["probes"]["trailing_dot"]["as_expected"] == 0.0
+
+
+def test_a_bundle_of_another_robot_is_refused_before_anything_runs(tmp_path):
+    out = tmp_path / "out.json"
+    bundle = untrained(tmp_path / "bundle", words())
+    path = bundle / "bundle.json"
+    document = json.loads(path.read_text())
+    document["contract"]["name"] = "another_robot"
+    path.write_text(json.dumps(document))
+    with pytest.raises(BundleError):
+        main(Config(bundle=bundle, n=1, json=out))
     assert not out.exists()

@@ -4,10 +4,9 @@ import pytest
 from finevla.contract import ActionChunk
 from finevla.errors import SimulationError
 from finevla.sim.expert import ACCELERATION_RAD_S2, SPEED_RAD_S, Expert, Leader
-from finevla.sim.language import Goal, goals, sample_goal
+from finevla.sim.goal import Goal
 from finevla.sim.rollout import HOLD_FRAMES, demonstrate, expert_infer, run_chunks
-from finevla.sim.scene import sample_scene
-from finevla.sim.tasks import task_names
+from finevla.sim.tasks import DEMO_TASKS, goals, sample_goal, sample_scene
 
 
 def demo(world, task, seed, noise=0.0, **kwargs):
@@ -15,7 +14,7 @@ def demo(world, task, seed, noise=0.0, **kwargs):
 
 
 @pytest.mark.parametrize("noise", [0.0, 1.0])
-@pytest.mark.parametrize("task", task_names())
+@pytest.mark.parametrize("task", DEMO_TASKS)
 def test_the_expert_does_what_is_asked(physics, task, noise):
     assert all(demo(physics, task, seed, noise).success for seed in range(6))
 
@@ -69,7 +68,7 @@ def e_arm(world, episode):
     return slice(part.start, part.stop - 1)
 
 
-@pytest.mark.parametrize("task", task_names())
+@pytest.mark.parametrize("task", DEMO_TASKS)
 def test_the_expert_as_a_policy_succeeds_and_settles(physics, task):
     spec = sample_scene(task, 1001)
     for goal in goals(spec):
@@ -115,17 +114,19 @@ def test_the_expert_takes_over_from_any_state(physics):
 def test_impossible_goals_are_refused(physics):
     spec = sample_scene("pick_lift", 0)
     absent = next(color for color in ("red", "blue", "green", "yellow") if color not in spec.colors)
-    with pytest.raises(SimulationError, match="cube in this scene"):
+    with pytest.raises(SimulationError, match="no such object of that colour in this scene"):
         demonstrate(physics, Goal("pick_lift", "left", absent), 0, spec=spec, cameras=())
     with pytest.raises(SimulationError, match="no such arm"):
-        Expert(Goal("pick_lift", "middle", "red"))
+        Expert(Goal("pick_lift", "middle", "red"), spec)
     physics.reset(spec)
     truth = physics.truth()
-    far = {color: pose + 2.0 for color, pose in truth.cubes.items()}
+    far = {name: pose + 2.0 for name, pose in truth.objects.items()}
     from dataclasses import replace
 
     with pytest.raises(SimulationError, match="cannot reach"):
-        Expert(goals(spec)[0]).advance(Leader.at_rest(physics.contract.home), replace(truth, cubes=far), 0.1)
+        Expert(goals(spec)[0], spec).advance(
+            Leader.at_rest(physics.contract.home), replace(truth, objects=far), 0.1
+        )
 
 
 @pytest.mark.sim

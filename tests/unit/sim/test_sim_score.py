@@ -3,12 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from finevla.sim.language import Goal
-from finevla.sim.scene import CubeSpec, SceneSpec
+from finevla.sim import scene
+from finevla.sim.goal import Goal
+from finevla.sim.scene import SceneSpec
 from finevla.sim.score import EpisodeMonitor
 from finevla.sim.truth import Truth
 
-SPEC = SceneSpec("pick_lift", 0, (CubeSpec("red", 0.2, 0.05, 0), CubeSpec("blue", 0.2, -0.05, 0)), (0.34, 0))
+SPEC = SceneSpec(
+    "pick_lift", 0, (scene.cube("red", 0.2, 0.05), scene.cube("blue", 0.2, -0.05), scene.bowl(0.34, 0.0))
+)
 GOAL = Goal("pick_lift", "left", "red")
 FLAT = np.array([1.0, 0, 0, 0])
 
@@ -19,8 +22,7 @@ def cube(x, y, z=0.018):
 
 START = Truth(
     time_s=0.0,
-    cubes={"red": cube(0.2, 0.05), "blue": cube(0.2, -0.05)},
-    bowl=np.array([0.34, 0.0, 0.0]),
+    objects={"red_cube": cube(0.2, 0.05), "blue_cube": cube(0.2, -0.05), "bowl": cube(0.34, 0.0, 0.0)},
     tips={"left": np.array([0.2, 0.3, 0.2]), "right": np.array([0.2, -0.3, 0.2])},
     openings={"left": 0.07, "right": 0.07},
 )
@@ -32,13 +34,17 @@ def hand(truth, side, x, y, z):
 
 def lifted(truth, color, side, z=0.12):
     x, y = truth.cubes[color][:2]
-    return hand(replace(truth, cubes={**truth.cubes, color: cube(x, y, z)}), side, x, y, z)
+    return hand(moved(truth, color, x, y, z), side, x, y, z)
+
+
+def moved(truth, color, x, y, z=0.018):
+    return replace(truth, objects={**truth.objects, f"{color}_cube": cube(x, y, z)})
 
 
 def scored(*truths, goal=GOAL):
     monitor = EpisodeMonitor(SPEC)
-    for truth in (START, *truths):
-        monitor.observe(truth)
+    for i, truth in enumerate((START, *truths)):
+        monitor.observe(replace(truth, time_s=0.1 * i))
     return monitor.score(goal)
 
 
@@ -87,7 +93,7 @@ def test_a_second_arm_or_a_second_cube_spoils_it():
 def test_done_is_judged_at_the_end_and_place_wants_an_open_hand_clear_of_the_bowl():
     assert not scored(lifted(START, "red", "left"), START).done
     goal = Goal("place_in_bowl", "left", "red")
-    inside = replace(START, cubes={**START.cubes, "red": cube(0.35, 0.01)})
+    inside = moved(START, "red", 0.35, 0.01)
     assert scored(hand(inside, "left", 0.34, 0.0, 0.12), goal=goal).done
     assert not scored(hand(inside, "left", 0.34, 0.0, 0.03), goal=goal).done
     closed = replace(hand(inside, "left", 0.34, 0.0, 0.12), openings={"left": 0.03, "right": 0.07})

@@ -7,11 +7,10 @@ import pytest
 
 from finevla.errors import SimulationError
 from finevla.sim.kinematics import tool_pose
-from finevla.sim.scene import CubeSpec, SceneSpec, sample_scene
+from finevla.sim.scene import Kind, SceneSpec, bowl, cube
+from finevla.sim.tasks import sample_scene
 
-SPEC = SceneSpec(
-    "pick_lift", 0, (CubeSpec("red", 0.22, 0.08, 0.3), CubeSpec("blue", 0.22, -0.08, 0.0)), (0.34, 0.0)
-)
+SPEC = SceneSpec("pick_lift", 0, (cube("red", 0.22, 0.08, 0.3), cube("blue", 0.22, -0.08), bowl(0.34, 0.0)))
 PLACES = {"red": (133, 125), "blue": (133, 194), "bowl": (81, 160)}
 """Row and column in `cam_high` of the things of SPEC: 431 px per m, pixel (120, 160) is x 0.25, y 0."""
 
@@ -53,8 +52,8 @@ def test_reset_can_leave_the_arms_alone_and_time_goes_on(physics):
 def test_cubes_lie_still_where_the_scene_puts_them(physics):
     physics.reset(SPEC)
     physics.step(250)
-    for cube in SPEC.cubes:
-        np.testing.assert_allclose(physics.truth().cubes[cube.color][:3], [cube.x, cube.y, 0.018], atol=1e-3)
+    for item in SPEC.of(Kind.CUBE):
+        np.testing.assert_allclose(physics.truth().place(item.name), [item.x, item.y, 0.018], atol=1e-3)
 
 
 def test_home_is_clear_of_the_workspace(physics):

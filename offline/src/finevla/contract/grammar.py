@@ -1,64 +1,20 @@
 """The grammar of instructions: tokens of a sentence into values of the ten dimensions.
 
 One pass from left to right that collects noun phrases with their modifiers and the relation
-(in, on, from, ...) that introduces them; only at the end is it decided which thing is acted on and
-which relation is the goal, so that clauses may stand in any order. Used by `instruction.parse`.
+(in, on, from, ...) that introduces them; only at the end (`things.Roles`) is it decided which thing is
+acted on and which relation is the goal, so that clauses may stand in any order. Used by
+`instruction.parse`.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 
-from finevla.contract.dimensions import SLOTS, Dimension, DimensionValue
-from finevla.contract.vocabulary import ENDS, LONGEST, PHRASES, PICK_VERBS, PLACE_VERBS, Kind
-from finevla.errors import InstructionError
+from finevla.contract.dimensions import DimensionValue
+from finevla.contract.things import Roles, Thing, Values
+from finevla.contract.tokens import RejectedInstructionError, Token, contradiction
+from finevla.contract.vocabulary import PLACE_VERBS, Kind
 
-_WORD = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_]+(?:'[^\W\d_]+)*")
-
-
-class RejectedInstructionError(InstructionError):
-    """A sentence that cannot be followed; `reason_code` names why in lower_snake_case.
-
-    Codes: `not_text`, `empty`, `too_long`, `negation`, `contradiction`, `several_targets`, `ambiguous_side`.
-    """
-
-    def __init__(self, reason_code: str, what: str, *, found: object = "", remedy: str = "") -> None:
-        super().__init__(what, where="instruction", found=found, remedy=remedy)
-        self.reason_code = reason_code
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A phrase of the vocabulary, or one word that is in none of its tables (kind None)."""
-
-    kind: Kind | None
-    value: str
-    words: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class _Thing:
-    """A noun phrase with its modifiers."""
-
-    colors: list[str] = field(default_factory=list)
-    modifiers: list[tuple[str, str]] = field(default_factory=list)
-    category: str = ""
-    location: str = ""
-
-
-_SEVERAL = frozenset(
-    {
-        "primitive_action",
-        "gripper_state",
-        "initial_relation",
-        "translation_direction",
-        *("material", "shape_or_size"),
-    }
-)
-_SLOT_DIMENSION: Mapping[str, Dimension] = {slot: dim for dim, slots in SLOTS.items() for slot in slots}
 _SIMPLE_SLOTS: Mapping[Kind, str] = {
     Kind.ROTATION: "rotation_direction",
     Kind.PATH: "path_shape",
@@ -71,25 +27,10 @@ _MODIFIER_SLOTS: Mapping[Kind, str] = {
     Kind.STATE: "initial_state",
 }
 _NOUN_FOLLOWS = frozenset({Kind.OBJECT, Kind.COLOR, Kind.SIZE, Kind.MATERIAL, Kind.STATE, Kind.PRONOUN})
-
-
-def split(text: str) -> list[Token]:
-    """Cuts a sentence into the longest known phrases; case, punctuation and width do not count."""
-    plain = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
-    words = _WORD.findall(plain)
-    tokens: list[Token] = []
-    at = 0
-    while at < len(words):
-        for length in range(min(LONGEST, len(words) - at), 0, -1):
-            phrase = tuple(words[at : at + length])
-            if phrase in PHRASES:
-                tokens.append(Token(*PHRASES[phrase], phrase))
-                at += length
-                break
-        else:
-            tokens.append(Token(None, words[at], (words[at],)))
-            at += 1
-    return tokens
+_GOES_ON = _NOUN_FOLLOWS | {Kind.SIDE, Kind.SIDE_NOUN, Kind.REGION}
+_COUNTED_BY = frozenset({"stack", "arrange"})
+"""Verbs whose object may be a number of things."""
+_PAST = "past"
 
 
 class Sentence:
@@ -99,22 +40,20 @@ class Sentence:
         self._text = text
         self._tokens = [token for token in tokens if token.kind is not Kind.FUNCTION]
         self._at = 0
-        self._values: list[tuple[str, str]] = []
+        self._values = Values()
+        self._roles = Roles()
         self._unknown: list[str] = []
-        self._thing = _Thing()
+        self._thing = Thing()
         self._relation = ""
         self._verb = ""
-        self._targets: list[_Thing] = []
-        self._relations: list[tuple[str, str, _Thing]] = []
-        self._loose_location = ""
-        self._loose_is_final = False
-        self._last_was_relation = False
+        self._then = False
+        self._last_relation = ""
         self._handlers: Mapping[Kind, Callable[[Token], None]] = {
             Kind.VERB: self._on_verb,
             Kind.SIDE: self._on_side,
-            Kind.BOTH: self._on_both,
-            Kind.ARM: self._on_arm,
-            Kind.ARMS: self._on_arm,
+            Kind.BOTH: self._on_count,
+            Kind.ARM: self._on_boundary,
+            Kind.ARMS: self._on_boundary,
             Kind.COLOR: self._on_color,
             Kind.OBJECT: self._on_object,
             Kind.PRONOUN: self._on_pronoun,
@@ -127,8 +66,10 @@ class Sentence:
             Kind.REGION: self._on_region,
             Kind.DIRECTION: self._on_direction,
             Kind.POSE: self._on_pose,
+            Kind.ROW: self._on_row,
+            Kind.RECEIVER: self._on_receiver,
             Kind.UNIT: self._on_unit,
-            Kind.BODY: lambda token: self._set(token.value, token.words[0]),
+            Kind.BODY: lambda token: self._values.set(token.value, token.words[0]),
             Kind.NEGATION: self._on_negation,
             Kind.SIDE_NOUN: self._on_side_noun,
         }
@@ -145,32 +86,36 @@ class Sentence:
             if token.kind is None:
                 self._unknown.extend(token.words)
             elif token.kind in _SIMPLE_SLOTS:
-                self._set(_SIMPLE_SLOTS[token.kind], token.value)
+                self._values.set(_SIMPLE_SLOTS[token.kind], token.value)
             elif token.kind in _MODIFIER_SLOTS:
                 self._thing.modifiers.append((_MODIFIER_SLOTS[token.kind], token.value))
             else:
                 self._handlers[token.kind](token)
         self._end_thing()
-        self._place_things()
-        return self._ordered(), tuple(self._unknown)
+        self._roles.place(self._values)
+        return self._values.ordered(), tuple(self._unknown)
 
-    # ---- words
+    # ---- who acts, and sides
 
     def _on_verb(self, token: Token) -> None:
         self._end_thing()
         self._relation = ""
         self._verb = token.value
-        self._set("primitive_action", token.value)
+        self._values.set("primitive_action", token.value)
 
     def _on_side(self, token: Token) -> None:
         after = self._peek()
-        if after in {Kind.ARM, Kind.ARMS}:
+        if after is Kind.ARM and self._relation == "toward" and self._verb == "hand_over":
+            self._at += 1
+            self._relation = ""
+            self._values.set("final_relation", f"in_{token.value}_arm")
+        elif after in {Kind.ARM, Kind.ARMS}:
             self._at += 1
             self._actor(token.value)
         elif self._is_pair():
             self._at += 3
             self._actor("both")
-        elif after is Kind.SIDE_NOUN or self._relation in {"from", "toward"}:
+        elif self._relation == _PAST or after is Kind.SIDE_NOUN or self._relation in {"from", "toward"}:
             self._at += after is Kind.SIDE_NOUN
             self._side_of_something(token.value)
         elif after in _NOUN_FOLLOWS:
@@ -193,38 +138,50 @@ class Sentence:
         return kinds == [Kind.JOIN, Kind.SIDE, Kind.ARMS] and self._tokens[self._at].value == "and"
 
     def _side_of_something(self, side: str) -> None:
+        if self._relation == _PAST:
+            # The relation goes on: "around the left side of the obstacle".
+            self._values.set("path_shape", f"around_{side}")
+            return
         if self._relation == "from":
-            self._set("approach_direction", side)
+            self._values.set("approach_direction", side)
         elif self._relation == "toward":
-            self._set("translation_direction", side)
+            self._values.set("translation_direction", side)
         else:
             self._end_thing()
-            self._loose_location = side
-            # "in the bowl on the left" tells where the bowl is, "the cube on the left" where the cube is.
-            self._loose_is_final = self._last_was_relation
+            if self._last_relation == _PAST:
+                self._values.set("path_shape", f"around_{side}")
+            else:
+                # "in the bowl on the left" tells where the bowl is, "the cube on the left" where the cube.
+                self._roles.location, self._roles.location_is_final = side, bool(self._last_relation)
         self._relation = ""
-
-    def _on_both(self, token: Token) -> None:
-        if self._peek() is Kind.ARMS:
-            self._at += 1
-            self._actor("both")
-        else:
-            self._unknown.extend(token.words)
-
-    def _on_arm(self, _: Token) -> None:
-        """An arm without a side names no arm in particular."""
-        self._end_thing()
 
     def _on_side_noun(self, token: Token) -> None:
         if self._relation == "from":
-            self._set("approach_direction", token.value)
+            self._values.set("approach_direction", token.value)
             self._relation = ""
         else:
             self._unknown.extend(token.words)
 
+    def _on_receiver(self, token: Token) -> None:
+        self._end_thing()
+        self._values.set("final_relation", f"in_{token.value}")
+
+    def _actor(self, side: str) -> None:
+        self._end_thing()
+        self._values.set("actor", f"{side}_arms" if side == "both" else f"{side}_arm")
+
+    # ---- things
+
+    def _on_count(self, token: Token) -> None:
+        if token.value == "both" and self._peek() is Kind.ARMS:
+            self._at += 1
+            self._actor("both")
+        elif self._verb not in _COUNTED_BY or self._peek() not in _NOUN_FOLLOWS:
+            self._unknown.extend(token.words)
+
     def _on_color(self, token: Token) -> None:
         if self._before() is Kind.COPULA and not self._thing.colors:
-            things = [*self._targets, *(thing for _, _, thing in self._relations)]
+            things = [*self._roles.targets, *(thing for _, _, thing in self._roles.relations)]
             (things[-1] if things else self._thing).colors.append(token.value)
         else:
             self._thing.colors.append(token.value)
@@ -236,39 +193,73 @@ class Sentence:
         self._thing.category = token.value
         self._end_thing()
 
-    def _on_pronoun(self, _: Token) -> None:
-        self._end_thing()
-
     def _on_relation(self, token: Token) -> None:
         self._end_thing()
-        self._relation = token.value
+        if self._relation == _PAST and token.value.endswith("_of"):
+            self._side_of_something(token.value.removesuffix("_of"))
+        else:
+            self._relation = token.value
 
     def _on_boundary(self, _: Token) -> None:
+        """A tool, or an arm without a side, which names no arm: what was said of a thing ends here."""
         self._end_thing()
+        self._relation = ""
+
+    def _on_pronoun(self, _: Token) -> None:
+        self._end_thing()
+        # "in that bowl" and "from its left side" go on, "on it" ends here.
+        if self._peek() not in _GOES_ON:
+            self._relation = ""
 
     def _on_join(self, token: Token) -> None:
         # "red and blue cube" and "red or blue cube" are one thing with two colours.
         if token.value == "then" or self._peek() is not Kind.COLOR:
             self._end_thing()
+        if token.value == "then":
+            self._then = True
+
+    def _on_row(self, token: Token) -> None:
+        self._end_thing()
+        self._roles.row = (self._roles.row or set()) | {token.value}
+
+    def _end_thing(self) -> None:
+        """Files the noun phrase read so far under its role."""
+        thing, self._thing = self._thing, Thing()
+        if not thing.said:
+            return
+        if len(set(thing.colors)) > 1:
+            raise contradiction(f"one {thing.category or 'object'}", thing.colors)
+        thing.verb, self._last_relation = self._verb, self._relation
+        if self._relation:
+            self._roles.relations.append((self._relation, self._verb, thing))
+            self._relation = ""
+        else:
+            thing.after, self._then = self._then, False
+            self._roles.targets.append(thing)
+
+    # ---- manner
 
     def _on_region(self, token: Token) -> None:
         if self._relation == "from":
-            self._set("approach_direction", token.value)
+            self._values.set("approach_direction", token.value)
         else:
-            self._set("contact_region", token.value)
+            self._values.set("contact_region", token.value)
         self._relation = ""
 
     def _on_direction(self, token: Token) -> None:
         if self._relation == "from":
-            self._set("approach_direction", "top" if token.value == "above" else token.value)
+            self._values.set("approach_direction", "top" if token.value == "above" else token.value)
             self._relation = ""
         elif token.value == "above":
             self._on_relation(token)
-        else:
-            self._set("translation_direction", token.value)
+        elif not (token.value == "down" and self._verb == "place"):
+            self._values.set("translation_direction", token.value)
 
     def _on_pose(self, token: Token) -> None:
-        self._set("final_pose" if self._verb in PLACE_VERBS else "initial_pose", token.value)
+        if self._peek() in _NOUN_FOLLOWS:
+            self._thing.modifiers.append(("initial_pose", token.value))
+        else:
+            self._values.set("final_pose" if self._verb in PLACE_VERBS else "initial_pose", token.value)
 
     def _on_unit(self, token: Token) -> None:
         number = self._unknown[-1] if self._unknown else ""
@@ -277,7 +268,7 @@ class Sentence:
             return
         self._unknown.pop()
         slot = "rotation_angle" if token.value == "deg" else "translation_extent"
-        self._set(slot, f"{number.replace(',', '.')}_{token.value}")
+        self._values.set(slot, f"{number.replace(',', '.')}_{token.value}")
 
     def _on_negation(self, token: Token) -> None:
         raise RejectedInstructionError(
@@ -287,96 +278,8 @@ class Sentence:
             remedy="say what to do instead, for example which arm to use",
         )
 
-    # ---- things
-
-    def _end_thing(self) -> None:
-        """Files the noun phrase read so far under its role."""
-        thing, self._thing = self._thing, _Thing()
-        if thing == _Thing():
-            return
-        if len(set(thing.colors)) > 1:
-            raise _contradiction(f"one {thing.category or 'object'}", thing.colors)
-        self._last_was_relation = bool(self._relation)
-        if self._relation:
-            self._relations.append((self._relation, self._verb, thing))
-            self._relation = ""
-        else:
-            self._targets.append(thing)
-
-    def _place_things(self) -> None:
-        places = any(value in PLACE_VERBS for slot, value in self._values if slot == "primitive_action")
-        ends = [r for r in self._relations if r[0] in ENDS]
-        if not ends and places:
-            ends = [r for r in self._relations if r[1] not in PICK_VERBS and r[0] not in {"from", "off"}][:1]
-        for relation in self._relations:
-            name, _, thing = relation
-            if relation in ends[:1]:
-                name = {"into": "in", "onto": "on", "toward": "at"}.get(name, name)
-                self._set("final_relation", _phrase(name, thing))
-                self._set_if("final_workspace_location", thing.location)
-            elif name != "toward":
-                self._set("initial_relation", _phrase({"into": "in", "off": "on"}.get(name, name), thing))
-        for thing in self._targets:
-            self._set_target("color", "".join(thing.colors[:1]))
-            self._set_target("category", thing.category)
-            self._set_if("initial_workspace_location", thing.location)
-            for modifier, value in thing.modifiers:
-                self._set(modifier, value)
-        final = places and (self._loose_is_final or not ends)
-        slot = "final_workspace_location" if final else "initial_workspace_location"
-        self._set_if(slot, self._loose_location)
-
-    def _set_target(self, slot: str, value: str) -> None:
-        known = [v for s, v in self._values if s == slot]
-        if value and known and known[0] != value:
-            raise RejectedInstructionError(
-                "several_targets",
-                "the instruction names more than one object to act on",
-                found=f"{known[0]} and {value}",
-                remedy="give one instruction per object",
-            )
-        self._set_if(slot, value)
-
-    # ---- values
-
-    def _actor(self, side: str) -> None:
-        self._end_thing()
-        self._set("actor", f"{side}_arms" if side == "both" else f"{side}_arm")
-
-    def _set_if(self, slot: str, value: str) -> None:
-        if value:
-            self._set(slot, value)
-
-    def _set(self, slot: str, value: str) -> None:
-        if (slot, value) in self._values:
-            return
-        known = [v for s, v in self._values if s == slot]
-        if known and slot not in _SEVERAL:
-            raise _contradiction(slot.replace("_", " "), [*known, value])
-        self._values.append((slot, value))
-
-    def _ordered(self) -> tuple[DimensionValue, ...]:
-        order = list(_SLOT_DIMENSION)
-        ranked = sorted(self._values, key=lambda entry: order.index(entry[0]))
-        return tuple(DimensionValue(_SLOT_DIMENSION[slot], slot, value) for slot, value in ranked)
-
     def _peek(self) -> Kind | None:
         return self._tokens[self._at].kind if self._at < len(self._tokens) else None
 
     def _before(self) -> Kind | None:
         return self._tokens[self._at - 2].kind if self._at > 1 else None
-
-
-def _phrase(relation: str, thing: _Thing) -> str:
-    modifiers = (value for _, value in thing.modifiers)
-    return "_".join(part for part in (relation, *modifiers, *thing.colors[:1], thing.category) if part)
-
-
-def _contradiction(what: str, values: Sequence[str]) -> RejectedInstructionError:
-    words = " and ".join(value.replace("_", " ") for value in values)
-    return RejectedInstructionError(
-        "contradiction",
-        f"the instruction asks for two different things of {what}",
-        found=words,
-        remedy=f"choose one of: {', '.join(value.replace('_', ' ') for value in values)}",
-    )

@@ -2,8 +2,9 @@
 
 It recognises who acts, what is done to which object, from where to where, and keeps every word
 that it does not know. What it could misread it refuses: an empty sentence, a negation (nothing in
-the ten dimensions says "not"), two arms or two colours where there can be one. Words are in
-`vocabulary`, the rules in `grammar`; clauses may stand in any order.
+the ten dimensions says "not"), two arms or two colours where there can be one. Several objects are
+understood where the sentence says in which order they come ("the red cube then the blue cube"). Words
+are in `vocabulary`, the rules in `grammar` and `things`; clauses may stand in any order.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from finevla.contract.dimensions import Dimension, DimensionValue
-from finevla.contract.grammar import RejectedInstructionError, Sentence, split
+from finevla.contract.grammar import Sentence
+from finevla.contract.things import color_in
+from finevla.contract.tokens import RejectedInstructionError, split
 from finevla.contract.vocabulary import PICK_VERBS, Kind
 
 __all__ = ["Level", "Parsed", "RejectedInstructionError", "asked", "parse"]
@@ -43,6 +46,11 @@ class Parsed:
     def get(self, slot: str) -> tuple[str, ...]:
         """All values of a slot, in the order of the sentence."""
         return tuple(value.value for value in self.values if value.slot == slot)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Colours of the objects that the sentence acts on one after the other; empty for one object."""
+        return tuple(color for action in self.get("primitive_action") if (color := color_in(action)))
 
 
 _RAW_DIMENSIONS = frozenset(
@@ -82,13 +90,16 @@ def parse(text: str) -> Parsed:
 
 
 def asked(parsed: Parsed) -> tuple[str | None, str | None, str | None]:
-    """Arm (left, right or both), colour of the object and task; None where the sentence leaves it open."""
+    """Arm (left, right or both), colour of the object and task; None where the sentence leaves it open.
+
+    Tasks are `pick_lift` and `place_in_bowl`; a sentence about several objects asks for neither.
+    """
     actor = parsed.get("actor")
     color = parsed.get("color")
     return (
         actor[0].split("_")[0] if actor else None,
         color[0] if color else None,
-        _task(parsed.get("primitive_action"), parsed.get("final_relation")),
+        None if parsed.order else _task(parsed.get("primitive_action"), parsed.get("final_relation")),
     )
 
 

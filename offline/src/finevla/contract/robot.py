@@ -292,13 +292,13 @@ def _check(contract: RobotContract, where: str) -> None:
         )
 
 
-def load_contract(path: Path | None = None) -> RobotContract:
-    """Loads the contract from `path`, or the one that ships with the library.
+def load_contract(path: Path | str | None = None) -> RobotContract:
+    """Loads the contract from `path`; the one that ships with the library where it is None or empty.
 
     Raises:
         ContractError: The file is missing, is not YAML, or is not a contract.
     """
-    if path is None:
+    if not path:
         return _shipped_contract()
     try:
         document = yaml.safe_load(Path(path).read_text())

@@ -40,6 +40,8 @@ class Kind(StrEnum):
     RETRY = "retry"
     BODY = "body"
     UNIT = "unit"
+    ROW = "row"
+    RECEIVER = "receiver"
     JOIN = "join"
     COPULA = "copula"
     NEGATION = "negation"
@@ -63,23 +65,24 @@ def _same(*words: str) -> dict[str, str]:
 PICK_VERBS: Mapping[str, str] = {
     "pick_up": "pick up, picks up, pick, picks, picking up, take, takes, taking, collect, fetch, get",
     "lift": "lift up, lift, lifts, lifting, raise, raises, raising, hoist, elevate",
-    "grasp": "grasp, grasps, grasping, grab, grabs, grabbing, grip, clutch, hold",
+    "grasp": "grasp, grasps, grasping, grab, grabs, grabbing, grip, grips, clutch, hold, holds, holding",
 }
 """Verbs whose goal is the object in the air."""
 
 PLACE_VERBS: Mapping[str, str] = {
     "place": "place, places, placing, put, puts, putting, put down, place down, set, set down, lay, "
     "lay down, drop, drops, dropping, deposit, insert, inserts, leave",
-    "move": "move, moves, moving, bring, brings, carry, transfer, shift, relocate, deliver",
-    "stack": "stack, stacks, pile",
+    "move": "move, moves, moving, bring, brings, carry, carries, haul, transfer, shift, relocate, deliver",
+    "stack": "stack, stacks, stacking, pile, piles, pile up, build a tower, build a tower of",
+    "arrange": "arrange, arranges, line up, lines up, sort, sorts, order, align, aligns, rank",
 }
 """Verbs whose goal is where the object ends."""
 
 OTHER_VERBS: Mapping[str, str] = {
-    "push": "push, pushes, pushing, nudge",
+    "push": "push, pushes, pushing, nudge, poke",
     "pull": "pull, pulls, drag, drags",
-    "rotate": "rotate, rotates, turn, turns, twist, spin",
-    "press": "press, presses",
+    "rotate": "rotate, rotates, rotating, turn, turns, turning, twist, twists, spin, swivel",
+    "press": "press, presses, pressing, click",
     "wipe": "wipe, wipes, clean",
     "pour": "pour, pours",
     "release": "release, releases, let go",
@@ -88,7 +91,8 @@ OTHER_VERBS: Mapping[str, str] = {
     "open": "open, opens",
     "close": "close, closes",
     "fold": "fold, folds",
-    "hand_over": "hand over, hands over, give",
+    "hand_over": "hand over, hands over, give, gives, pass, passes, passing",
+    "clean_table": "clean the table, clear the table, tidy the table, tidy up the table, clean up the table",
     "stop": "stop, halt, wait",
     "go_home": "go home, return home",
 }
@@ -109,12 +113,14 @@ OBJECTS: Mapping[str, str] = {
     "bowl": "bowl, bowls, dish, dishes",
     "plate": "plate, plates",
     "cup": "cup, cups, mug, mugs, glass",
+    "coaster": "coaster, coasters, mat",
+    "obstacle": "obstacle, obstacles, barrier, pillar, post",
     "ball": "ball, balls, sphere",
-    "bottle": "bottle, bottles",
+    "bottle": "bottle, bottles, flask",
     "can": "tin, soda can",
     "box": "box, boxes, carton",
     "basket": "basket, baskets, bin, bins",
-    "tray": "tray, trays",
+    "tray": "tray, trays, platter",
     "towel": "towel, cloth",
     "drawer": "drawer",
     "lid": "lid, cap",
@@ -127,7 +133,7 @@ OBJECTS: Mapping[str, str] = {
     "cylinder": "cylinder, cylinders",
     "peg": "peg",
     "pen": "pen, marker",
-    "button": "button",
+    "button": "button, buttons, knob",
     "table": "table, tabletop, desk, table top",
     "shelf": "shelf, rack",
     "object": "object, objects, thing, item",
@@ -136,7 +142,7 @@ OBJECTS: Mapping[str, str] = {
 RELATIONS: Mapping[str, str] = {
     "into": "into, inside, inside of, to the inside of",
     "in": "in, within",
-    "onto": "onto, on top of, on to, upon",
+    "onto": "onto, on top of, on top, on to, upon",
     "on": "on, atop",
     "next_to": "next to, beside, alongside, by the side of, close to, near to",
     "between": "between",
@@ -148,6 +154,7 @@ RELATIONS: Mapping[str, str] = {
     "right_of": "right of, to the right of, on the right of",
     "off": "off, off of",
     "at": "at",
+    "past": "past, around, past the side of",
 }
 
 ENDS = frozenset({"into", "onto"})
@@ -173,20 +180,36 @@ PHRASES: Mapping[tuple[str, ...], tuple[Kind, str]] = {
     **_table(Kind.SIDE_NOUN, {"side": "side, hand side, half, end, corner"}),
     **_table(Kind.ARM, {"arm": "arm, gripper, manipulator, end effector, hand, claw, robot arm"}),
     **_table(Kind.ARMS, {"arms": "arms, grippers, manipulators, end effectors, hands"}),
-    **_table(Kind.BOTH, {"both": "both, two"}),
+    **_table(Kind.BOTH, {"both": "both, two", "three": "three"}),
     **_table(
         Kind.MATERIAL, _same("wooden", "plastic", "metal", "glass", "paper", "rubber", "ceramic", "soft")
     ),
     **_table(
         Kind.SIZE,
-        _same("small", "large", "big", "tall", "short", "round", "square", "tiny", "long", "thin", "flat"),
+        _same(
+            "small",
+            "large",
+            "big",
+            "tall",
+            "short",
+            "round",
+            "square",
+            "tiny",
+            "long",
+            "thin",
+            "flat",
+            "largest",
+            "smallest",
+        ),
     ),
-    **_table(Kind.STATE, _same("empty", "full", "closed", "lying", "standing", "stacked")),
+    **_table(Kind.STATE, _same("empty", "full", "closed", "stacked")),
     **_table(Kind.PRONOUN, {"it": "it, its, them, this, that, one, ones"}),
     **_table(Kind.FROM, {"from": "from, out of"}),
     **_table(Kind.TOWARD, {"toward": "to, toward, towards"}),
     **_table(Kind.INSTRUMENT, {"with": "with, using, use, uses, by, via, with only"}),
-    **_table(Kind.REGION, _same("handle", "rim", "edge", "neck", "tip", "surface", "base", "bottom", "top")),
+    **_table(
+        Kind.REGION, _same("handle", "body", "rim", "edge", "neck", "tip", "surface", "base", "bottom", "top")
+    ),
     **_table(
         Kind.DIRECTION,
         {"above": "above, overhead", "up": "up, upward, upwards", "forward": "forward, forwards"},
@@ -209,7 +232,8 @@ PHRASES: Mapping[tuple[str, ...], tuple[Kind, str]] = {
     ),
     **_table(
         Kind.POSE,
-        {"upright": "upright, vertical, vertically", "horizontal": "horizontal, horizontally"}
+        _same("lying", "standing")
+        | {"upright": "upright, vertical, vertically", "horizontal": "horizontal, horizontally"}
         | {"tilted": "tilted", "upside_down": "upside down", "on_its_side": "on its side"},
     ),
     **_table(
@@ -223,6 +247,23 @@ PHRASES: Mapping[tuple[str, ...], tuple[Kind, str]] = {
         Kind.UNIT,
         {"deg": "degree, degrees, deg", "cm": "cm, centimeter, centimeters, centimetre, centimetres"}
         | {"mm": "mm, millimeter, millimeters, millimetres", "m": "m, meter, meters, metre, metres"},
+    ),
+    **_table(
+        Kind.ROW,
+        {
+            "": "in a row, into a row, into a row of, in a line",
+            "by_size": "by size",
+            "by_color": "by color, by colour",
+            "left_to_right": "from left to right, left to right",
+            "largest_to_smallest": "from largest to smallest, from the largest to the smallest",
+        },
+    ),
+    **_table(
+        Kind.RECEIVER,
+        {
+            "other_arm": "to the other arm, to the other gripper, to the other hand, to the other claw, "
+            "to your other arm, to the other, from one arm to the other",
+        },
     ),
     **_table(Kind.JOIN, {"and": "and, plus", "or": "or", "then": "then, afterwards, next, finally, first"}),
     **_table(Kind.COPULA, {"is": "is, are, colored, coloured"}),
@@ -239,7 +280,7 @@ PHRASES: Mapping[tuple[str, ...], tuple[Kind, str]] = {
         {
             "": "a, an, the, your, my, please, kindly, now, just, you, can, could, would, should, will, i, "
             "we, want, need, robot, of, for, me, us, so, which, there, be, color, colour, only, must, let, "
-            "right now, right away, all right",
+            "as, right now, right away, all right, in that order, in this order, in order to",
         },
     ),
 }

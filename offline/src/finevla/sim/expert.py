@@ -7,26 +7,28 @@ limited in speed and acceleration, and slows down before it arrives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from finevla.contract import ARM_SIDES, RobotContract, load_contract
 from finevla.errors import SimulationError
-from finevla.sim.kinematics import reach, tool_pose
-from finevla.sim.language import Goal
-from finevla.sim.scene import CUBE_EDGE_M
-from finevla.sim.tasks import HOLD_M, View, Waypoint, task_named
+from finevla.sim.goal import Goal
+from finevla.sim.imagine import grip_distance, imagine
+from finevla.sim.kinematics import base_pose, reach, solve_planar, tilt_of, tool_pose
+from finevla.sim.scene import SceneSpec
+from finevla.sim.tasks import task_named
+from finevla.sim.tasks.base import Hand, Plan, View
+from finevla.sim.tasks.skills import HOLD_M, SHUT_M
 from finevla.sim.truth import FloatArray, Truth
 
 SPEED_RAD_S = 1.3
 ACCELERATION_RAD_S2 = 4.0
 GRIPPER_M_S = 0.20
 
-_DIAGONAL_M = 1.45 * CUBE_EDGE_M
-"""A cube keeps a closing gripper open by this much at most."""
-_GRASPED_M = 1.15 * CUBE_EDGE_M
-"""Opening that a kinematic look-ahead expects around a cube."""
+_WIDEST_M = 0.060
+"""An object keeps a gripper that is told to close open by this much at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,89 +50,117 @@ class Leader:
 
 
 class Expert:
-    """Plans for one goal, from any state.
+    """Plans for one goal in one scene, from any state.
 
     Args:
         goal: What to do.
+        spec: The scene as it was at the beginning.
         contract: The robot; the shipped one when None.
 
     Raises:
-        SimulationError: The goal's task or arm does not exist.
+        SimulationError: The goal's task or arm does not exist, or the scene lacks what it names.
     """
 
-    def __init__(self, goal: Goal, contract: RobotContract | None = None) -> None:
+    def __init__(self, goal: Goal, spec: SceneSpec, contract: RobotContract | None = None) -> None:
         self.contract = contract or load_contract()
-        self.goal = goal
+        self.goal, self.spec = goal, spec
         self._task = task_named(goal.task)
-        if goal.arm not in ARM_SIDES:
+        self._check(goal.arm in ARM_SIDES, "arm", goal.arm, ARM_SIDES)
+        asked = (*((goal.color,) if goal.color else ()), *goal.order)
+        self._check(set(asked) <= set(spec.colors), "object of that colour", asked, spec.colors)
+
+    def _check(self, right: bool, what: str, found: object, known: Sequence[str]) -> None:
+        if not right:
             raise SimulationError(
-                "there is no such arm",
-                where=goal,
-                expected=f"one of {list(ARM_SIDES)}",
-                found=goal.arm,
-                remedy="name an arm of the contract",
+                f"there is no such {what} in this scene",
+                where=self.goal,
+                expected=f"one of {list(known)}",
+                found=found,
+                remedy="ask for what is there",
             )
 
     def leader_from(self, state: FloatArray, truth: Truth) -> Leader:
         """Leader arms for taking over from followers that were led by someone else.
 
-        A gripper that has closed around the cube is taken to be commanded shut: a command of the
+        A gripper that has closed around something is taken to be commanded shut: a command of the
         measured opening would let go.
         """
         leader = Leader.at_rest(np.clip(state, self.contract.lower, self.contract.upper))
-        near = float(np.linalg.norm(self._cube(truth) - truth.tips[self.goal.arm])) < HOLD_M
-        if near and truth.openings[self.goal.arm] < _DIAGONAL_M:
-            leader.command[self.contract.grippers[self.goal.arm]] = 0.0
+        for side in ARM_SIDES:
+            near = any(
+                grip_distance(truth.tips[side], truth.objects[item.name], item) < HOLD_M
+                for item in self.spec.movable
+            )
+            if near and SHUT_M < truth.openings[side] < _WIDEST_M:
+                leader.command[self.contract.grippers[side]] = 0.0
         return leader
 
     def advance(self, leader: Leader, truth: Truth, dt_s: float) -> Leader:
         """Where the leader arms are `dt_s` later.
 
-        The acting arm moves towards the task's next waypoint, the idle arm to its home pose.
+        Acting arms move towards the task's next waypoints, an idle arm to its home pose.
 
         Raises:
-            SimulationError: The goal's cube is not there, or a waypoint is out of reach.
+            SimulationError: A waypoint is out of reach.
         """
-        return self._towards(leader, self._waypoint(leader, truth), dt_s)
+        return self._towards(leader, self._task.expert(self.view(leader, truth)), dt_s)
 
     def plan(self, leader: Leader, truth: Truth, horizon: int, dt_s: float) -> FloatArray:
         """What the leader is going to do, by a kinematic look-ahead, shape (horizon, 14).
 
         Row 0 is the leader's present command, as in an `ActionChunk`. The look-ahead takes the
-        arms to follow at once and the cube to move with the hand that holds it.
+        arms to follow at once and objects to move with the hand that holds them.
 
         Raises:
             SimulationError: As in `advance`.
         """
         rows = [leader.command]
         for _ in range(horizon - 1):
-            leader = self.advance(leader, truth, dt_s)
-            truth = self._imagine(leader, truth, dt_s)
+            following = self.advance(leader, truth, dt_s)
+            truth = imagine(self.contract, self.spec, leader.command, following.command, truth, dt_s)
+            leader = following
             rows.append(leader.command)
         return np.stack(rows)
 
     def at_goal(self, leader: Leader, truth: Truth) -> bool:
         """Whether the task is done and nothing is left to move."""
-        rest = self._towards(leader, self._waypoint(leader, truth), 0.1).command - leader.command
-        return self._task.done(truth, self.goal) and float(np.abs(rest).max()) < 1e-3
+        if not self._task.success(truth, self.goal, self.spec):
+            return False
+        return float(np.abs(self.advance(leader, truth, 0.1).command - leader.command).max()) < 1e-3
 
-    def _waypoint(self, leader: Leader, truth: Truth) -> Waypoint:
-        side = self.goal.arm
+    def view(self, leader: Leader, truth: Truth) -> View:
+        """What the task decides from."""
+        return View(
+            self.contract,
+            self.spec,
+            truth,
+            self.goal,
+            {side: self._hand(side, leader, truth) for side in ARM_SIDES},
+        )
+
+    def _hand(self, side: str, leader: Leader, truth: Truth) -> Hand:
         command = leader.command[self.contract.arm_slice(side)]
-        view = View(
+        tool = tool_pose(self.contract, side, command)
+        return Hand(
+            side=side,
+            base=base_pose(self.contract.arms[side])[:3, 3],
             tip=truth.tips[side],
-            commanded_tip=tool_pose(self.contract, side, command)[:3, 3],
+            commanded_tip=tool[:3, 3],
             opening=truth.openings[side],
             grip=float(command[-1]),
-            cube=self._cube(truth),
-            bowl=truth.bowl,
+            roll=float(command[5]),
+            tilt=tilt_of(self.contract, side, command),
+            touching=truth.touching.get(side, frozenset()),
         )
-        return self._task.waypoint(view)
 
-    def _towards(self, leader: Leader, waypoint: Waypoint, dt_s: float) -> Leader:
+    def _towards(self, leader: Leader, plan: Plan, dt_s: float) -> Leader:
         goal = self.contract.home.copy()
-        acting = self.contract.arm_slice(self.goal.arm)
-        goal[acting] = [*reach(self.contract, self.goal.arm, waypoint.tip), waypoint.opening]
+        for side, point in plan.items():
+            if point.tilt is None:
+                joints = reach(self.contract, side, point.tip, point.roll)
+            else:
+                joints = solve_planar(self.contract, side, point.tip, tilt=point.tilt, roll=point.roll)
+            goal[self.contract.arm_slice(side)] = [*joints, point.opening]
         command, velocity = leader.command.copy(), leader.velocity.copy()
         for side in ARM_SIDES:
             part, gripper = self.contract.arm_slice(side), self.contract.grippers[side]
@@ -142,37 +172,6 @@ class Expert:
             command[gripper] += moved
             velocity[gripper] = moved / dt_s
         return Leader(np.clip(command, self.contract.lower, self.contract.upper), velocity)
-
-    def _imagine(self, leader: Leader, truth: Truth, dt_s: float) -> Truth:
-        side, color = self.goal.arm, self.goal.color
-        command = leader.command[self.contract.arm_slice(side)]
-        tip = tool_pose(self.contract, side, command)[:3, 3]
-        cube, grip = truth.cubes[color].copy(), float(command[-1])
-        near = float(np.linalg.norm(truth.tips[side] - cube[:3])) < HOLD_M
-        if near and truth.openings[side] <= _GRASPED_M + GRIPPER_M_S * dt_s and grip < _GRASPED_M:
-            cube[:3] += tip - truth.tips[side]
-        else:
-            cube[2] = min(cube[2], CUBE_EDGE_M / 2)
-        opening = max(grip, _GRASPED_M) if near else grip
-        return replace(
-            truth,
-            time_s=truth.time_s + dt_s,
-            cubes={**truth.cubes, color: cube},
-            tips={**truth.tips, side: tip},
-            openings={**truth.openings, side: opening},
-        )
-
-    def _cube(self, truth: Truth) -> FloatArray:
-        try:
-            return truth.cubes[self.goal.color][:3]
-        except KeyError as err:
-            raise SimulationError(
-                f"there is no {self.goal.color} cube in this scene",
-                where=self.goal,
-                expected=f"one of {sorted(truth.cubes)}",
-                found=self.goal.color,
-                remedy="ask for a cube that is in the scene",
-            ) from err
 
 
 def _paced(distance: FloatArray, velocity: FloatArray, dt_s: float) -> FloatArray:

@@ -109,6 +109,19 @@ def tool_pose(contract: RobotContract, side: str, q: FloatArray) -> FloatArray:
     return pose
 
 
+def tilt_of(contract: RobotContract, side: str, q: FloatArray) -> float:
+    """How far a gripper is tilted outwards from straight down in the plane of its arm, rad.
+
+    Args:
+        contract: The robot.
+        side: Which arm.
+        q: Six or seven joint values of that arm with joint 4 at zero, as `solve_planar` gives them.
+    """
+    axis = tool_pose(contract, side, q)[:3, 2]
+    outward = np.array([math.cos(float(q[0])), math.sin(float(q[0])), 0.0])
+    return math.atan2(float(axis @ outward), -float(axis[2]))
+
+
 _MAX_TILT = 1.2
 _TILT_STEP = 0.02
 

@@ -1,226 +1,295 @@
-"""What stands around the arms in SAPIEN: room, table, cubes, bowl and cameras."""
+"""The things on the table as SAPIEN bodies, built from boxes and cylinders: one builder per kind."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import sapien
-from numpy.typing import NDArray
 
-from finevla.contract import ARM_SIDES, RobotContract
-from finevla.errors import SimulationError
-from finevla.sim.scene import BOWL_HEIGHT_M, BOWL_RADIUS_M, COLORS, CUBE_EDGE_M, SceneSpec
+from finevla.sim.look import RGB
+from finevla.sim.room import paint
+from finevla.sim.scene import BOWL_HEIGHT_M, BOWL_RADIUS_M, CUBE_EDGE_M, FIXED, Kind, ObjectSpec, SceneSpec
 from finevla.sim.truth import FloatArray
 
-Image = NDArray[np.uint8]
-
-_TABLE_RGB = (0.78, 0.75, 0.70)
-_WALL_RGB = (0.62, 0.66, 0.70)
-_BOWL_RGB = (0.10, 0.08, 0.14)
-_BOWL_STAVES = 16
+DENSITY = 400.0
+PAD_HEIGHT_M = 0.002
+TRAY_WALL_M = 0.006
+TRAY_HEIGHT_M = 0.030
+BUTTON_HEIGHT_M = 0.030
+"""Height of a button's housing; the cap stands out of it by its travel."""
+BUTTON_TRAVEL_M = 0.012
+_RIM_M = 0.012
+"""How far a button's housing reaches beyond its cap."""
+_CAP_DAMPING = 60.0
+"""Force per speed of a cap, N s/m: a push of 10 cm/s takes 6 N."""
+CUP_WALL_M = 0.005
+HANDLE_M = (0.028, 0.014, 0.030)
+"""Handle of a cup: how far it stands out, its thickness, its height."""
+_STAVES = 16
 _BOWL_WALL_M = 0.006
-_BOWL_FLOOR_M = 0.001
-_CUBE_DENSITY = 400.0
-_PARKED_Z_M = -3.0
+_FLOOR_M = 0.001
+_METAL: RGB = (0.25, 0.25, 0.27)
+_LIGHT: RGB = (0.92, 0.92, 0.90)
 
-OVERHEAD_XYZ_M = (0.25, 0.0, 0.90)
-"""Where `cam_high` hangs; it looks straight down, with the robot's forward at the picture's top."""
-OVERHEAD_FOVY_RAD = 0.60
-_WRIST_XYZ_M = (-0.085, 0.0, 0.01)
-_WRIST_PITCH_RAD = 0.45
-_WRIST_FOVY_RAD = 1.0
+_ROLLING = 20.0
+"""Rolling resistance of bottles as angular damping, 1/s: the solver knows no other, they would roll away."""
+
+_UPRIGHT = [float(np.sqrt(0.5)), 0.0, float(np.sqrt(0.5)), 0.0]
+"""Turns SAPIEN's cylinders, which lie along x, to stand along z."""
 
 
-def require_renderer() -> None:
-    """Checks that a Vulkan device can render.
+@dataclass(slots=True)
+class Body:
+    """A body under construction: shapes are added to both sides, part names to each collision shape."""
 
-    Raises:
-        SimulationError: There is none; the message says how to get one.
-    """
-    try:
-        summary = str(sapien.render.get_device_summary())
-    except RuntimeError as err:
-        summary = str(err)
-    if "Supported: 1" in summary:
-        return
-    raise SimulationError(
-        "no Vulkan device can render the cameras",
-        where=f"VK_DRIVER_FILES={os.environ.get('VK_DRIVER_FILES', '(not set)')}",
-        expected="a GPU driver, or Mesa's lavapipe of version 25 or newer",
-        found=" ".join(summary.split()) or "no device",
-        remedy="install Mesa >= 25 (`make setup` does it), enter the environment with `. scripts/env.sh`, "
-        "which sets VK_DRIVER_FILES, and check with `finevla doctor`",
+    builder: sapien.ActorBuilder
+    render: bool
+    parts: list[str] = field(default_factory=list)
+
+    def box(
+        self, pose: sapien.Pose, half: list[float], rgb: RGB | None, part: str = "", *, solid: bool = True
+    ) -> None:
+        """Adds a box."""
+        if solid:
+            self.builder.add_box_collision(pose, half, density=DENSITY)
+            self.parts.append(part)
+        if self.render and rgb is not None:
+            self.builder.add_box_visual(pose, half, material=paint(rgb))
+
+    def cylinder(
+        self,
+        pose: sapien.Pose,
+        radius: float,
+        half: float,
+        rgb: RGB | None,
+        part: str = "",
+        *,
+        solid: bool = True,
+    ) -> None:
+        """Adds a cylinder along the pose's x axis."""
+        if solid:
+            self.builder.add_cylinder_collision(pose, radius, half, density=DENSITY)
+            self.parts.append(part)
+        if self.render and rgb is not None:
+            self.builder.add_cylinder_visual(pose, radius, half, material=paint(rgb))
+
+    def ring(self, radius: float, wall: float, height: float, base: float, rgb: RGB, part: str = "") -> None:
+        """Adds a ring of staves with this inner radius, standing on height `base`."""
+        middle = radius + wall / 2
+        half_width = float(np.tan(np.pi / _STAVES)) * (radius + wall)
+        for angle in np.arange(_STAVES) * (2 * np.pi / _STAVES):
+            place = [middle * float(np.cos(angle)), middle * float(np.sin(angle)), base + height / 2]
+            self.box(sapien.Pose(place, _yaw(float(angle))), [wall / 2, half_width, height / 2], rgb, part)
+
+    def disc(self, radius: float, height: float, z: float, rgb: RGB, *, solid: bool) -> None:
+        """Adds an upright disc whose underside is at `z`."""
+        pose = sapien.Pose([0.0, 0.0, z + height / 2], _UPRIGHT)
+        self.cylinder(pose, radius, height / 2, rgb, solid=solid)
+
+
+def _yaw(angle: float) -> list[float]:
+    return [float(np.cos(angle / 2)), 0.0, 0.0, float(np.sin(angle / 2))]
+
+
+def _cube(body: Body, spec: ObjectSpec) -> None:
+    half = [spec.size[0] / 2] * 3
+    body.box(sapien.Pose(), half, spec.paint)
+
+
+def _bar(body: Body, spec: ObjectSpec) -> None:
+    """A block whose end ahead is light: a thin skin around the last quarter of its length."""
+    length, width, height = spec.size
+    body.box(sapien.Pose(), [edge / 2 for edge in spec.size], spec.paint)
+    skin = 0.0004
+    end = [length / 8 + skin, width / 2 + skin, height / 2 + skin]
+    body.box(sapien.Pose([0.375 * length, 0.0, 0.0]), end, _LIGHT, solid=False)
+
+
+def _bowl(body: Body, spec: ObjectSpec) -> None:
+    body.ring(BOWL_RADIUS_M, _BOWL_WALL_M, BOWL_HEIGHT_M, 0.0, spec.paint)
+    # The table is the real floor; this disc only shows it.
+    body.disc(BOWL_RADIUS_M + _BOWL_WALL_M / 2, _FLOOR_M, 0.0, spec.paint, solid=False)
+
+
+def _pad(body: Body, spec: ObjectSpec) -> None:
+    body.disc(spec.size[0], PAD_HEIGHT_M, 0.0, spec.paint, solid=True)
+
+
+def _pillar(body: Body, spec: ObjectSpec) -> None:
+    radius, height = spec.size
+    pose = sapien.Pose([0.0, 0.0, height / 2], _UPRIGHT)
+    body.cylinder(pose, radius, height / 2, spec.paint)
+
+
+def _tray(body: Body, spec: ObjectSpec) -> None:
+    length, width = spec.size
+    z = TRAY_HEIGHT_M / 2
+    for sign in (-1.0, 1.0):
+        across = [TRAY_WALL_M / 2, width + TRAY_WALL_M, z]
+        along = [length + TRAY_WALL_M, TRAY_WALL_M / 2, z]
+        body.box(sapien.Pose([sign * (length + TRAY_WALL_M / 2), 0.0, z]), across, spec.paint)
+        body.box(sapien.Pose([0.0, sign * (width + TRAY_WALL_M / 2), z]), along, spec.paint)
+    floor = [length, width, _FLOOR_M / 2]
+    body.box(sapien.Pose([0.0, 0.0, _FLOOR_M / 2]), floor, spec.paint, solid=False)
+
+
+def _bottle(body: Body, spec: ObjectSpec) -> None:
+    """Axis along its own x; belly, then a neck ahead. The origin is the middle of the whole length."""
+    radius, length = spec.size
+    neck = 0.25 * length
+    belly = length - neck
+    body.cylinder(sapien.Pose([-neck / 2, 0.0, 0.0]), radius, belly / 2, spec.paint, "belly")
+    body.cylinder(sapien.Pose([belly / 2, 0.0, 0.0]), 0.45 * radius, neck / 2, _LIGHT, "neck")
+
+
+def _cup(body: Body, spec: ObjectSpec) -> None:
+    """A ring with a floor and a handle along its own x. The origin is the middle of its height."""
+    radius, height = spec.size
+    inner = radius - CUP_WALL_M
+    body.ring(inner, CUP_WALL_M, height, -height / 2, spec.paint, "body")
+    body.cylinder(sapien.Pose([0.0, 0.0, -height / 2 + 0.002], _UPRIGHT), inner, 0.002, spec.paint, "body")
+    out, thick, high = HANDLE_M
+    body.box(
+        sapien.Pose([radius + out / 2 - 0.001, 0.0, 0.0]),
+        [out / 2, thick / 2, high / 2],
+        spec.paint,
+        "handle",
     )
 
 
-def build_room(scene: sapien.Scene, render: bool) -> None:
-    """Table with its top at z = 0, and light walls, so that no camera looks into black."""
-    builder = scene.create_actor_builder()
-    half = [0.8, 1.0, 0.05]
-    center = sapien.Pose([0.3, 0.0, -0.05])
-    builder.add_box_collision(center, half)
-    if render:
-        builder.add_box_visual(center, half, material=_paint(_TABLE_RGB))
-    builder.build_static(name="table")
-    if not render:
-        return
-    walls = scene.create_actor_builder()
-    for axis in range(3):
-        for sign in (-1.0, 1.0):
-            place, size = [0.3, 0.0, 0.7], [2.0, 2.0, 2.0]
-            place[axis] += 2.0 * sign
-            size[axis] = 0.01
-            walls.add_box_visual(sapien.Pose(place), size, material=_paint(_WALL_RGB))
-    walls.build_static(name="walls")
-    scene.set_ambient_light([0.55, 0.55, 0.55])
-    scene.add_directional_light([0.35, 0.25, -1.0], [0.9, 0.9, 0.9], shadow=False)
+def _clutter_box(body: Body, spec: ObjectSpec) -> None:
+    body.box(sapien.Pose(), [edge / 2 for edge in spec.size], spec.paint)
+
+
+def _clutter_can(body: Body, spec: ObjectSpec) -> None:
+    radius, height = spec.size
+    body.cylinder(sapien.Pose([0.0, 0.0, 0.0], _UPRIGHT), radius, height / 2, spec.paint)
+
+
+_BUILD: Mapping[Kind, Callable[[Body, ObjectSpec], None]] = {
+    Kind.CUBE: _cube,
+    Kind.BAR: _bar,
+    Kind.BOWL: _bowl,
+    Kind.PAD: _pad,
+    Kind.PILLAR: _pillar,
+    Kind.TRAY: _tray,
+    Kind.BOTTLE: _bottle,
+    Kind.CUP: _cup,
+    Kind.CLUTTER_BOX: _clutter_box,
+    Kind.CLUTTER_CAN: _clutter_can,
+}
+
+
+def rest_height(spec: ObjectSpec) -> float:
+    """Height of an object's origin above what it rests on, m."""
+    match spec.kind:
+        case Kind.CUBE:
+            return spec.size[0] / 2
+        case Kind.BAR | Kind.CLUTTER_BOX:
+            return spec.size[2] / 2
+        case Kind.BOTTLE:
+            return spec.size[0]
+        case Kind.CUP | Kind.CLUTTER_CAN:
+            return spec.size[1] / 2
+        case _:
+            return 0.0
 
 
 class Props:
-    """The movable things: one cube per colour and a bowl. Those not in a scene are parked away."""
+    """Everything that lies on the table in one scene."""
 
     def __init__(self, scene: sapien.Scene, render: bool) -> None:
-        self._cubes = {color: _cube(scene, color, render) for color in COLORS}
-        self._bowl = _bowl(scene, render)
-        self._present: tuple[str, ...] = ()
-        self._park(COLORS)
+        self._scene = scene
+        self._render = render
+        self._bodies: dict[str, sapien.Entity] = {}
+        self._parts: dict[str, list[str]] = {}
+        self._buttons: dict[str, sapien.physx.PhysxArticulation] = {}
 
     def place(self, spec: SceneSpec) -> None:
-        """Puts the cubes and the bowl of a scene where it says, at rest."""
-        self._present = spec.colors
-        self._park([color for color in COLORS if color not in spec.colors])
-        for cube in spec.cubes:
-            turn = [float(np.cos(cube.yaw / 2)), 0.0, 0.0, float(np.sin(cube.yaw / 2))]
-            self._put(cube.color, sapien.Pose([cube.x, cube.y, CUBE_EDGE_M / 2], turn))
-        self._bowl.set_pose(sapien.Pose([*spec.bowl_xy, 0.0]))
+        """Takes away what lies there and puts down the objects of a scene, at rest."""
+        for entity in self._bodies.values():
+            self._scene.remove_entity(entity)
+        for button in self._buttons.values():
+            self._scene.remove_articulation(button)
+        self._bodies, self._parts, self._buttons = {}, {}, {}
+        for item in spec.objects:
+            z = spec.look.table_z_m
+            if item.kind is Kind.BUTTON:
+                self._buttons[item.name] = _button(self._scene, item, z, self._render)
+            else:
+                self._build(item, z)
 
-    def cube_poses(self) -> dict[str, FloatArray]:
-        """Pose of each cube of the scene by colour, shape (7,), xyz and wxyz."""
-        poses = {color: self._cubes[color].pose for color in self._present}
-        return {color: np.concatenate([pose.p, pose.q]).astype(np.float64) for color, pose in poses.items()}
+    def _build(self, item: ObjectSpec, table_z: float) -> None:
+        body = Body(self._scene.create_actor_builder(), self._render)
+        _BUILD[item.kind](body, item)
+        pose = sapien.Pose([item.x, item.y, table_z + rest_height(item)], _yaw(item.yaw))
+        body.builder.set_initial_pose(pose)
+        build = body.builder.build_kinematic if item.kind in FIXED else body.builder.build
+        self._bodies[item.name] = entity = build(name=item.name)
+        if item.kind is Kind.BOTTLE:
+            rigid = entity.find_component_by_type(sapien.physx.PhysxRigidDynamicComponent)
+            rigid.set_angular_damping(_ROLLING)
+        self._parts[item.name] = body.parts
 
-    def bowl_position(self) -> FloatArray:
-        """Center of the bowl's underside, shape (3,)."""
-        return np.asarray(self._bowl.pose.p, dtype=np.float64)
+    def poses(self) -> dict[str, FloatArray]:
+        """Pose of each object, shape (7,), xyz and wxyz."""
+        poses = {name: entity.pose for name, entity in self._bodies.items()}
+        poses |= {name: button.root_pose for name, button in self._buttons.items()}
+        return {name: np.concatenate([pose.p, pose.q]).astype(np.float64) for name, pose in poses.items()}
 
-    def _park(self, colors: Mapping[str, object] | list[str]) -> None:
-        for i, color in enumerate(colors):
-            self._put(color, sapien.Pose([0.3, 0.2 * i, _PARKED_Z_M]))
-            self._cubes[color].find_component_by_type(sapien.physx.PhysxRigidDynamicComponent).put_to_sleep()
+    def pressed(self) -> dict[str, float]:
+        """How far each button is pressed, m."""
+        return {name: float(-button.qpos[0]) for name, button in self._buttons.items()}
 
-    def _put(self, color: str, pose: sapien.Pose) -> None:
-        body = self._cubes[color].find_component_by_type(sapien.physx.PhysxRigidDynamicComponent)
-        self._cubes[color].set_pose(pose)
-        body.set_linear_velocity([0.0, 0.0, 0.0])
-        body.set_angular_velocity([0.0, 0.0, 0.0])
-
-
-class Cameras:
-    """The contract's three cameras: one overhead, one on each wrist."""
-
-    def __init__(
-        self, scene: sapien.Scene, contract: RobotContract, wrists: Mapping[str, sapien.Entity]
-    ) -> None:
-        self._scene = scene
-        self._cameras: dict[str, sapien.render.RenderCameraComponent] = {}
-        for name, spec in contract.cameras.items():
-            side = _wrist_side(name)
-            fovy = OVERHEAD_FOVY_RAD if side is None else _WRIST_FOVY_RAD
-            pose = _overhead_pose() if side is None else _wrist_pose()
-            mount = _anchor(scene) if side is None else wrists[side]
-            self._cameras[name] = scene.add_mounted_camera(
-                name, mount, pose, spec.width, spec.height, fovy, 0.01, 10.0
-            )
-
-    def take(self, names: Collection[str]) -> dict[str, Image]:
-        """Renders the cameras of these names."""
-        self._scene.update_render()
-        images: dict[str, Image] = {}
-        for name in names:
-            camera = self._cameras[name]
-            camera.take_picture()
-            color = np.clip(camera.get_picture("Color"), 0.0, 1.0)
-            images[name] = np.ascontiguousarray((color * 255.0 + 0.5).astype(np.uint8)[..., :3])
-        return images
-
-    @staticmethod
-    def absent() -> SimulationError:
-        """The error of a world that was asked for pictures without having cameras."""
-        return SimulationError(
-            "this world has no cameras",
-            where="World(render=False)",
-            expected="World(render=True)",
-            remedy="make the world with cameras, which needs a Vulkan device (`finevla doctor`)",
-        )
+    def part(self, entity: sapien.Entity, shape: object) -> tuple[str, ...]:
+        """Names under which a touched shape is known: the object, and its part where it has parts."""
+        name = str(entity.name).removesuffix(":cap")
+        if name in self._buttons:
+            return (name,)
+        parts = self._parts.get(name)
+        if parts is None:
+            return ()
+        if not any(parts):
+            return (name,)
+        body = entity.find_component_by_type(sapien.physx.PhysxRigidBaseComponent)
+        index = next(i for i, own in enumerate(body.collision_shapes) if own == shape)
+        return (name, f"{name}:{parts[index]}")
 
 
-def camera_fovy(contract: RobotContract) -> dict[str, float]:
-    """Vertical field of view of each camera of the contract, rad."""
-    return {
-        name: OVERHEAD_FOVY_RAD if _wrist_side(name) is None else _WRIST_FOVY_RAD for name in contract.cameras
-    }
+def _button(
+    scene: sapien.Scene, spec: ObjectSpec, table_z: float, render: bool
+) -> sapien.physx.PhysxArticulation:
+    """A housing with a cap that slides down and stays where it was pushed to, as a latch does.
 
-
-def _wrist_side(camera: str) -> str | None:
-    return next((side for side in ARM_SIDES if f"_{side}_" in camera), None)
-
-
-def _cube(scene: sapien.Scene, color: str, render: bool) -> sapien.Entity:
-    builder = scene.create_actor_builder()
-    half = [CUBE_EDGE_M / 2] * 3
-    builder.add_box_collision(half_size=half, density=_CUBE_DENSITY)
+    The origin of the body is the middle of the cap's top while it is out; pressed all the way, the cap
+    is flush with the housing.
+    """
+    radius, top = spec.size[0], BUTTON_HEIGHT_M + BUTTON_TRAVEL_M
+    builder = scene.create_articulation_builder()
+    base = builder.create_link_builder()
+    base.set_name(spec.name)
+    housing = sapien.Pose([0.0, 0.0, BUTTON_HEIGHT_M / 2 - top], _UPRIGHT)
+    base.add_cylinder_collision(housing, radius + _RIM_M, BUTTON_HEIGHT_M / 2, density=DENSITY)
+    cap = builder.create_link_builder(base)
+    cap.set_name(f"{spec.name}:cap")
+    middle = sapien.Pose([0.0, 0.0, -BUTTON_TRAVEL_M], _UPRIGHT)
+    cap.add_cylinder_collision(middle, radius, BUTTON_TRAVEL_M, density=DENSITY)
     if render:
-        builder.add_box_visual(half_size=half, material=_paint(COLORS[color]))
-    builder.set_initial_pose(sapien.Pose([0.0, 0.0, _PARKED_Z_M]))
-    return builder.build(name=f"{color}_cube")
+        base.add_cylinder_visual(housing, radius + _RIM_M, BUTTON_HEIGHT_M / 2, material=paint(_METAL))
+        cap.add_cylinder_visual(middle, radius, BUTTON_TRAVEL_M, material=paint(spec.paint))
+    # The joint's axis is the x of its frames: turned to point up.
+    axis = sapien.Pose([0.0, 0.0, 0.0], [float(np.sqrt(0.5)), 0.0, -float(np.sqrt(0.5)), 0.0])
+    cap.set_joint_name(f"{spec.name}_cap")
+    cap.set_joint_properties("prismatic", [[-BUTTON_TRAVEL_M, 0.0]], axis, axis, friction=0.0, damping=0.0)
+    body = builder.build(fix_root_link=True)
+    body.set_root_pose(sapien.Pose([spec.x, spec.y, table_z + top], _yaw(spec.yaw)))
+    body.set_qpos(np.zeros(1, dtype=np.float32))
+    for link in body.links:
+        link.disable_gravity = True
+    body.active_joints[0].set_drive_properties(0.0, _CAP_DAMPING, force_limit=100.0)
+    return body
 
 
-def _bowl(scene: sapien.Scene, render: bool) -> sapien.Entity:
-    builder = scene.create_actor_builder()
-    radius = BOWL_RADIUS_M + _BOWL_WALL_M / 2
-    half_width = float(np.tan(np.pi / _BOWL_STAVES)) * (BOWL_RADIUS_M + _BOWL_WALL_M)
-    parts: list[tuple[sapien.Pose, list[float]]] = []
-    for angle in np.arange(_BOWL_STAVES) * (2 * np.pi / _BOWL_STAVES):
-        place = [radius * float(np.cos(angle)), radius * float(np.sin(angle)), BOWL_HEIGHT_M / 2]
-        turn = [float(np.cos(angle / 2)), 0.0, 0.0, float(np.sin(angle / 2))]
-        parts.append((sapien.Pose(place, turn), [_BOWL_WALL_M / 2, half_width, BOWL_HEIGHT_M / 2]))
-    for pose, size in parts:
-        builder.add_box_collision(pose, size)
-        if render:
-            builder.add_box_visual(pose, size, material=_paint(_BOWL_RGB))
-    if render:
-        # The table is the real floor; this disc only shows it. Cylinders lie along x: turned up.
-        up = sapien.Pose([0.0, 0.0, _BOWL_FLOOR_M / 2], [float(np.sqrt(0.5)), 0.0, float(np.sqrt(0.5)), 0.0])
-        builder.add_cylinder_visual(
-            up, BOWL_RADIUS_M + _BOWL_WALL_M / 2, _BOWL_FLOOR_M / 2, material=_paint(_BOWL_RGB)
-        )
-    return builder.build_kinematic(name="bowl")
-
-
-def _paint(rgb: tuple[float, float, float]) -> sapien.render.RenderMaterial:
-    material = sapien.render.RenderMaterial()
-    material.set_base_color([*rgb, 1.0])
-    material.set_roughness(0.9)
-    material.set_specular(0.0)
-    return material
-
-
-def _anchor(scene: sapien.Scene) -> sapien.Entity:
-    entity = sapien.Entity()
-    entity.set_name("overhead_mount")
-    scene.add_entity(entity)
-    return entity
-
-
-def _overhead_pose() -> sapien.Pose:
-    # SAPIEN cameras look along x with y to the left: x to down, z (picture's up) to world forward.
-    half = float(np.sqrt(0.5))
-    return sapien.Pose(list(OVERHEAD_XYZ_M), [half, 0.0, half, 0.0])
-
-
-def _wrist_pose() -> sapien.Pose:
-    # Beside the palm, looking along the fingers (flange z), leaning in towards their tips.
-    angle = -(np.pi / 2 - _WRIST_PITCH_RAD) / 2
-    return sapien.Pose(list(_WRIST_XYZ_M), [float(np.cos(angle)), 0.0, float(np.sin(angle)), 0.0])
+__all__ = ["BUTTON_TRAVEL_M", "CUBE_EDGE_M", "Props", "rest_height"]

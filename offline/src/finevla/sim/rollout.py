@@ -17,16 +17,20 @@ from finevla.contract import ActionChunk, Observation
 from finevla.contract.frame import NS_PER_S
 from finevla.contract.settle import SettleDetector
 from finevla.sim.expert import Expert, Leader
-from finevla.sim.language import Goal, render
+from finevla.sim.goal import Goal
+from finevla.sim.language import render
+from finevla.sim.log import EpisodeLog
 from finevla.sim.noise import Disturbance
-from finevla.sim.scene import SceneSpec, sample_scene, seeded
+from finevla.sim.scene import SceneSpec, seeded
 from finevla.sim.score import EpisodeMonitor, Score
+from finevla.sim.tasks import sample_scene, task_named
 from finevla.sim.truth import FloatArray, Truth
 from finevla.sim.world import World
 
 HOLD_FRAMES = 10
 """Frames that a demonstration stays at its end, so that a policy learns to rest."""
-MAX_FRAMES = 120
+OBSERVE_STEPS = 5
+"""Physics steps from one look at the truth to the next, for the score: 20 ms."""
 REPLAN_FRAMES = 4
 
 Image = NDArray[np.uint8]
@@ -57,6 +61,7 @@ class Demonstration:
         truths: What was where, per frame.
         samples: Streams at physics rate, where asked for.
         score: What the episode achieved.
+        log: Truth at a finer spacing than `truths`, from the start to the end.
     """
 
     spec: SceneSpec
@@ -69,6 +74,7 @@ class Demonstration:
     truths: tuple[Truth, ...]
     samples: Samples | None
     score: Score
+    log: EpisodeLog | None = None
 
     @property
     def success(self) -> bool:
@@ -127,7 +133,7 @@ def demonstrate(
     template: int | None = None,
     cameras: Collection[str] | None = None,
     samples: bool = False,
-    max_frames: int = MAX_FRAMES,
+    max_frames: int | None = None,
 ) -> Demonstration:
     """Lets the expert do what a goal asks, from the home pose, and records it.
 
@@ -142,7 +148,7 @@ def demonstrate(
         template: Which sentence; drawn when None.
         cameras: Which cameras take a picture at every frame; all when None, `()` for none.
         samples: Whether to keep joints and commands at every physics step.
-        max_frames: Where to give up.
+        max_frames: Where to give up; the task's own limit when None.
 
     Raises:
         SimulationError: The scene lacks the goal's cube, or something is out of reach.
@@ -150,14 +156,15 @@ def demonstrate(
     spec = spec or sample_scene(goal.task, seed)
     rng = seeded("demonstration", goal, seed)
     text = render(goal, int(rng.integers(1 << 16)) if template is None else template)
-    expert, monitor, tape = Expert(goal, world.contract), EpisodeMonitor(spec), _Tape()
+    expert, monitor, tape = Expert(goal, spec, world.contract), EpisodeMonitor(spec), _Tape()
     disturbance = Disturbance(world.contract, goal.arm, noise, rng)
     world.reset(spec)
     leader = Leader.at_rest(disturbance.start(world.contract.home))
     world.set_arms(leader.command)
+    monitor.observe(world.truth())
     taking = tuple(world.contract.cameras) if cameras is None else tuple(cameras)
-    rest = 0
-    while len(tape.states) < max_frames:
+    rest, limit = 0, max_frames or task_named(goal.task).max_frames
+    while len(tape.states) < limit:
         truth = tape.frame(world, leader, taking)
         rest = rest + 1 if expert.at_goal(leader, truth) else 0
         if rest >= HOLD_FRAMES:
@@ -177,6 +184,7 @@ def demonstrate(
         tuple(tape.truths),
         tape.samples() if samples else None,
         monitor.score(goal),
+        monitor.log,
     )
 
 
@@ -186,7 +194,7 @@ def run_chunks(
     goal: Goal,
     *,
     replan_frames: int = REPLAN_FRAMES,
-    max_frames: int = MAX_FRAMES,
+    max_frames: int | None = None,
     cameras: Collection[str] = (),
     on_frame: Callable[[Observation], None] | None = None,
 ) -> Rollout:
@@ -199,7 +207,7 @@ def run_chunks(
         infer: Observation in, chunk out; knows its instruction by itself.
         goal: What the score compares with.
         replan_frames: Frames from one inference to the next.
-        max_frames: Where to give up.
+        max_frames: Where to give up; the task's own limit when None.
         cameras: What the policy sees; pictures are taken only when it is asked.
         on_frame: Called with each observation that is taken (pictures included).
 
@@ -210,19 +218,20 @@ def run_chunks(
     monitor, settle = EpisodeMonitor(spec), SettleDetector(world.contract)
     steps = _steps_per_frame(world)
     monitor.observe(world.truth())
-    frames, settled = 0, False
-    while frames < max_frames and not settled:
+    frames, settled, limit = 0, False, max_frames or task_named(goal.task).max_frames
+    while frames < limit and not settled:
         observation = Observation(world.time_ns, world.state(), world.images(cameras) if cameras else {})
         if on_frame is not None:
             on_frame(observation)
         chunk = infer(observation)
         settled = settle.observe(chunk, observation.state)
-        for _ in range(min(replan_frames, max_frames - frames)):
-            for _ in range(steps):
+        for _ in range(min(replan_frames, limit - frames)):
+            for k in range(steps):
                 if chunk.horizon:
                     world.command(chunk.sample(world.time_ns))
                 world.step()
-            monitor.observe(world.truth())
+                if (k + 1) % OBSERVE_STEPS == 0:
+                    monitor.observe(world.truth())
             frames += 1
     return Rollout(monitor.score(goal), frames, settled)
 
@@ -232,7 +241,7 @@ def expert_infer(world: World, goal: Goal) -> Infer:
 
     Its leader arms go on from where the last chunk has led them.
     """
-    expert, period = Expert(goal, world.contract), world.contract.frame_period_s
+    expert, period = Expert(goal, world.scene(), world.contract), world.contract.frame_period_s
     chunks: list[ActionChunk] = []
 
     def infer(observation: Observation) -> ActionChunk:
@@ -268,4 +277,5 @@ def _follow(
             tape.sample(world, command)
         world.command(command + offset)
         world.step()
-    monitor.observe(world.truth())
+        if (k + 1) % OBSERVE_STEPS == 0:
+            monitor.observe(world.truth())

@@ -1,116 +1,148 @@
-"""What lies on the table: the specification of a scene and the random choice of one.
-
-A scene always holds two cubes of different colours and a bowl, all within reach of both arms.
-So every combination of task, arm and colour is possible in it, and one scene gives pairs of
-instructions that differ in a single word.
-"""
+"""What lies where: objects of a scene, how it looks, and reproducible chance."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
-from finevla.errors import SimulationError
+from finevla.sim.look import PLAIN, Look
+from finevla.sim.truth import CUBE
 
 COLORS: Mapping[str, tuple[float, float, float]] = {
-    "red": (0.85, 0.06, 0.06),
+    "red": (0.80, 0.05, 0.04),
     "blue": (0.06, 0.16, 0.85),
     "green": (0.05, 0.55, 0.12),
     "yellow": (0.95, 0.80, 0.05),
 }
-"""Colours of the cubes: the word and the linear RGB value."""
+"""Colours of what is asked for by colour: the word and the linear RGB value."""
 
 CUBE_EDGE_M = 0.036
 BOWL_RADIUS_M = 0.052
 """Inner radius of the bowl's ring."""
 BOWL_HEIGHT_M = 0.034
 
-CUBE_X_M = (0.165, 0.275)
-CUBE_Y_M = (-0.11, 0.11)
-CUBE_YAW_RAD = np.pi / 4
-BOWL_X_M = (0.335, 0.350)
-BOWL_Y_M = (-0.06, 0.06)
 
-_CUBE_GAP_M = 0.075
-_BOWL_GAP_M = 0.105
-_MAX_TRIES = 1000
+class Kind(StrEnum):
+    """Kinds of objects, and what `ObjectSpec.size` means for each, in m.
+
+    cube (edge,); bar (length, width, height), the end ahead along its own x is light; bowl (inner
+    radius,); cup (outer radius, height), its handle points along its own x; pad (radius,), a thin
+    disc; bottle (radius, length), its axis is its own x, the neck ahead; pillar (radius, height);
+    button (radius,); tray (half length, half width); clutter_box (edge x, y, z); clutter_can
+    (radius, height).
+    """
+
+    CUBE = "cube"
+    BAR = "bar"
+    BOWL = "bowl"
+    CUP = "cup"
+    PAD = "pad"
+    BOTTLE = "bottle"
+    PILLAR = "pillar"
+    BUTTON = "button"
+    TRAY = "tray"
+    CLUTTER_BOX = "clutter_box"
+    CLUTTER_CAN = "clutter_can"
+
+
+FIXED = frozenset({Kind.BOWL, Kind.PAD, Kind.PILLAR, Kind.BUTTON, Kind.TRAY})
+"""Kinds that stand fast, as if screwed to the table."""
 
 
 @dataclass(frozen=True, slots=True)
-class CubeSpec:
-    """One cube lying on the table: colour word, center x and y (m), turn about z (rad)."""
+class ObjectSpec:
+    """One object standing or lying on the table.
 
-    color: str
+    Attributes:
+        name: Unique in the scene; a cube's is its colour and `_cube`.
+        kind: What it is; says what `size` means.
+        x: Center on the table, m.
+        y: Likewise.
+        yaw: Turn about the vertical, rad.
+        size: See `Kind`, m.
+        color: A word of `COLORS`, or empty where no colour is ever asked for.
+        rgb: Linear RGB value where there is no colour word.
+    """
+
+    name: str
+    kind: Kind
     x: float
     y: float
-    yaw: float
+    yaw: float = 0.0
+    size: tuple[float, ...] = ()
+    color: str = ""
+    rgb: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    @property
+    def paint(self) -> tuple[float, float, float]:
+        """Its linear RGB value."""
+        return COLORS[self.color] if self.color else self.rgb
+
+    @property
+    def xy(self) -> tuple[float, float]:
+        """Where it is on the table, m."""
+        return (self.x, self.y)
+
+
+def cube(color: str, x: float, y: float, yaw: float = 0.0, edge: float = CUBE_EDGE_M) -> ObjectSpec:
+    """A cube that is asked for by its colour."""
+    return ObjectSpec(f"{color}{CUBE}", Kind.CUBE, x, y, yaw, (edge,), color)
+
+
+def bowl(x: float, y: float, name: str = "bowl") -> ObjectSpec:
+    """The bowl, or one of two."""
+    return ObjectSpec(name, Kind.BOWL, x, y, 0.0, (BOWL_RADIUS_M,), rgb=(0.10, 0.08, 0.14))
 
 
 @dataclass(frozen=True, slots=True)
 class SceneSpec:
-    """A scene: its cubes and the center of its bowl on the table (m)."""
+    """A scene: which objects lie where, and how the room looks.
+
+    Attributes:
+        task: Task that it was drawn for.
+        seed: What it was drawn with.
+        objects: What is on the table; clutter included.
+        look: Colours, light, height of the table, cameras.
+        hard: Whether it is of the randomised version.
+        variant: Version of the task's scene; empty is the usual one.
+    """
 
     task: str
     seed: int
-    cubes: tuple[CubeSpec, ...]
-    bowl_xy: tuple[float, float]
+    objects: tuple[ObjectSpec, ...]
+    look: Look = field(default=PLAIN)
+    hard: bool = False
+    variant: str = ""
+
+    def object(self, name: str) -> ObjectSpec:
+        """The object of that name; KeyError where there is none."""
+        return next((o for o in self.objects if o.name == name), None) or _missing(self, name)
+
+    def of(self, kind: Kind) -> tuple[ObjectSpec, ...]:
+        """All objects of a kind, in their order."""
+        return tuple(o for o in self.objects if o.kind is kind)
 
     @property
     def colors(self) -> tuple[str, ...]:
-        """Colours of the cubes, in the order of the cubes."""
-        return tuple(cube.color for cube in self.cubes)
+        """Colours that can be asked for, in the order of the objects."""
+        return tuple(o.color for o in self.objects if o.color)
+
+    @property
+    def movable(self) -> tuple[ObjectSpec, ...]:
+        """What the task is about and can be moved: neither fixtures nor clutter."""
+        clutter = {Kind.CLUTTER_BOX, Kind.CLUTTER_CAN}
+        return tuple(o for o in self.objects if o.kind not in FIXED and o.kind not in clutter)
+
+
+def _missing(spec: SceneSpec, name: str) -> ObjectSpec:
+    raise KeyError(f"no object {name!r} in this scene of {spec.task}: {[o.name for o in spec.objects]}")
 
 
 def seeded(*parts: object) -> np.random.Generator:
     """A generator that depends on all parts alike, the same on every machine and process."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
-
-
-def sample_scene(task: str, seed: int, *, cubes: int = 2) -> SceneSpec:
-    """Draws a scene. The same task and seed always give the same scene.
-
-    Args:
-        task: Name of a task (see `finevla.sim.tasks`); scenes of different tasks differ.
-        seed: Any integer.
-        cubes: Number of cubes, at most one per colour.
-
-    Raises:
-        SimulationError: That many cubes do not fit.
-    """
-    rng = seeded("scene", task, seed)
-    colors = [str(word) for word in rng.permutation(list(COLORS))][:cubes]
-    if not 1 <= cubes <= len(COLORS):
-        raise SimulationError(
-            "a scene cannot hold that many cubes",
-            where="sample_scene",
-            expected=f"1 to {len(COLORS)}, one per colour",
-            found=cubes,
-            remedy="ask for fewer cubes",
-        )
-    for _ in range(_MAX_TRIES):
-        bowl = (float(rng.uniform(*BOWL_X_M)), float(rng.uniform(*BOWL_Y_M)))
-        spots = np.stack([rng.uniform(*CUBE_X_M, cubes), rng.uniform(*CUBE_Y_M, cubes)], axis=1)
-        yaws = rng.uniform(-CUBE_YAW_RAD, CUBE_YAW_RAD, cubes)
-        if _spread(spots, bowl):
-            placed = tuple(
-                CubeSpec(color, float(x), float(y), float(yaw))
-                for color, (x, y), yaw in zip(colors, spots, yaws, strict=True)
-            )
-            return SceneSpec(task, seed, placed, bowl)
-    raise SimulationError(
-        f"{cubes} cubes do not fit on the table without touching",
-        where=f"sample_scene, seed {seed}",
-        remedy="ask for fewer cubes",
-    )
-
-
-def _spread(spots: NDArray[np.float64], bowl: tuple[float, float]) -> bool:
-    """Whether an open gripper fits around every cube: far apart in one axis, clear of the bowl."""
-    gaps = np.abs(spots[:, None] - spots[None]).max(axis=2) + np.eye(len(spots))
-    clear = np.linalg.norm(spots - np.array(bowl), axis=1)
-    return bool(gaps.min() > _CUBE_GAP_M and clear.min() > _BOWL_GAP_M)

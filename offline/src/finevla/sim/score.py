@@ -1,76 +1,89 @@
-"""Scores an episode from simulator truth: which arm acted, on which cube, and was it done.
+"""Watches an episode from simulator truth and scores it: what was done, and was it as asked.
 
-The rules, in full:
+What the behaviour showed of each factor is decided by the rules of `finevla.sim.factors`. Further:
 
-* **acting arm** - an arm whose finger pads moved by 5 cm or more since the first observation and came
-  within 8 cm of the center of a cube, whether or not anything was lifted. (Judging by lifts alone
-  would call an idle policy obedient; judging by motion alone, one that waves its arms.)
-* **moved arm** - the acting arm that came nearest to a cube. None where no arm acted.
-* **lifted color** - the first cube whose center rose by 3 cm or more. None where none did.
-* **arm complied** - the arm asked for acted, and the other one did not.
-* **color complied** - the lifted cube is the one asked for and no other cube was lifted. Where no
-  cube was lifted: the only cube that any pads came within 3 cm of is the one asked for.
-* **done** - the task's own test holds now (`Task.done`).
-* **success** - done, and both complied.
+* **done** - the task's own test holds at the end (`Task.success`), whoever did it and in whichever way.
+* **success** - done, and every factor that the goal fixes was complied with.
+* **points** - 0 to 100, a rubric for partial credit, 20 points each:
+  *reach* (pads of the arm asked for came within 4 cm of an object that is to be moved or pressed),
+  *touch* (the fingers of that arm touched such an object), *move* (such an object rose by 3 cm, moved
+  by 5 cm, turned by 20 degrees or was pressed by half its travel), *manner* (20 times the share of the
+  fixed factors that were complied with) and *done*. An execution as asked has 100.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
-
-from finevla.contract import ARM_SIDES
-from finevla.sim.language import Goal
+from finevla.sim.factors import FACTORS, observe
+from finevla.sim.goal import Goal
+from finevla.sim.log import EpisodeLog
 from finevla.sim.scene import SceneSpec
-from finevla.sim.tasks import HOLD_M, LIFTED_M, task_named
+from finevla.sim.tasks import task_named
 from finevla.sim.truth import Truth
 
-MOVED_M = 0.05
-NEAR_M = 0.08
+SHARE = 20.0
+"""Points of each of the five parts of the rubric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What an episode did, and how that compares with what was asked (rules: module docstring)."""
+    """What an episode did, and how that compares with what was asked (rules: module docstring).
 
-    moved_arm: str | None
-    lifted_color: str | None
-    arm_complied: bool
-    color_complied: bool
+    Attributes:
+        observed: What the behaviour showed of every factor that applies to the task; None: nothing.
+        complied: For each factor that the goal fixes, whether the behaviour showed that value.
+        done: The world is as the goal wants it.
+        points: The rubric, 0 to 100.
+        parts: The five parts of the rubric, each 0 to 1.
+        lifted: Colours of the objects that were lifted or pressed, in that order.
+    """
+
+    observed: Mapping[str, Any]
+    complied: Mapping[str, bool]
     done: bool
+    points: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    lifted: tuple[str, ...] = ()
 
     @property
     def success(self) -> bool:
         """The task is done as asked."""
-        return self.done and self.arm_complied and self.color_complied
+        return self.done and all(self.complied.values())
+
+    @property
+    def moved_arm(self) -> str | None:
+        """The arm that acted."""
+        return self.observed.get("arm")
+
+    @property
+    def lifted_color(self) -> str | None:
+        """Colour of the first object that was lifted or pressed."""
+        return self.lifted[0] if self.lifted else None
+
+    @property
+    def arm_complied(self) -> bool:
+        """Whether the arm asked for acted; true where none was asked for."""
+        return self.complied.get("arm", True)
+
+    @property
+    def color_complied(self) -> bool:
+        """Whether the colour asked for was acted on; true where none was asked for."""
+        return self.complied.get("color", True)
 
 
 class EpisodeMonitor:
-    """Watches one episode. Call `observe` often (every frame, or every physics step)."""
+    """Watches one episode. Call `observe` often (every frame, or every few physics steps)."""
 
     def __init__(self, spec: SceneSpec) -> None:
         self.spec = spec
-        self._first: Truth | None = None
-        self._last: Truth | None = None
-        self._nearest = {(side, color): np.inf for side in ARM_SIDES for color in spec.colors}
-        self._moved = dict.fromkeys(ARM_SIDES, 0.0)
-        self._lifted: list[str] = []
+        self.log = EpisodeLog(spec)
 
     def observe(self, truth: Truth) -> None:
         """Takes note of one instant."""
-        first = self._first = self._first or truth
-        self._last = truth
-        for side in ARM_SIDES:
-            tip = truth.tips[side]
-            self._moved[side] = max(self._moved[side], float(np.linalg.norm(tip - first.tips[side])))
-            for color in self.spec.colors:
-                distance = float(np.linalg.norm(tip - truth.cubes[color][:3]))
-                self._nearest[side, color] = min(self._nearest[side, color], distance)
-        for color in self.spec.colors:
-            rise = float(truth.cubes[color][2] - first.cubes[color][2])
-            if rise >= LIFTED_M and color not in self._lifted:
-                self._lifted.append(color)
+        self.log.add(truth)
 
     def score(self, goal: Goal) -> Score:
         """The score of what was observed so far, for one goal.
@@ -78,23 +91,15 @@ class EpisodeMonitor:
         Raises:
             ValueError: Nothing was observed yet.
         """
-        if self._last is None:
-            raise ValueError("observe at least one instant before scoring")
-        acting = self._acting()
+        last = self.log.last
+        task = task_named(goal.task)
+        fields = ("arm", *(name for name in (*task.factors, *task.optional) if name != "arm"))
+        observed = {name: observe(name, self.log, goal) for name in fields}
+        fixed = goal.values()
+        complied = {name: FACTORS[name].obeyed(fixed[name], observed.get(name)) for name in fixed}
+        done = task.success(last, goal, self.spec)
+        manner = sum(complied.values()) / len(complied)
+        parts = {**self.log.progress(goal.arm), "manner": manner, "done": float(done)}
         return Score(
-            moved_arm=acting[0] if acting else None,
-            lifted_color=self._lifted[0] if self._lifted else None,
-            arm_complied=acting == [goal.arm],
-            color_complied=(self._lifted or self._touched()) == [goal.color],
-            done=task_named(goal.task).done(self._last, goal),
+            observed, complied, done, round(SHARE * sum(parts.values()), 2), parts, self.log.acted_colors()
         )
-
-    def _acting(self) -> list[str]:
-        """Arms that acted, the one that came nearest to a cube first."""
-        reached = {side: min(self._nearest[side, color] for color in self.spec.colors) for side in ARM_SIDES}
-        acting = [side for side in ARM_SIDES if self._moved[side] >= MOVED_M and reached[side] < NEAR_M]
-        return sorted(acting, key=lambda side: reached[side])
-
-    def _touched(self) -> list[str]:
-        near = {color for (_, color), distance in self._nearest.items() if distance < HOLD_M}
-        return sorted(near)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from finevla.contract import ARM_SIDES, RobotContract, load_contract
 from finevla.errors import SimulationError
 from finevla.sim.kinematics import TOOL_M
-from finevla.sim.props import Cameras, Props, build_room, require_renderer
+from finevla.sim.props import Props
+from finevla.sim.room import Cameras, Room, require_renderer
 from finevla.sim.scene import SceneSpec
 from finevla.sim.truth import FloatArray, Truth
 from finevla.sim.urdf import FINGERS, arm_urdf
@@ -31,10 +32,12 @@ _ARM_FORCE_N_M = 100.0
 _FINGER_GAINS = (400.0, 40.0)
 _FINGER_FORCE_N = 20.0
 _FRICTION = 1.2
+TOUCH_M = 0.0005
+"""Bodies nearer than this touch."""
 
 
 class World:
-    """Two arms, a table, cubes, a bowl and three cameras.
+    """Two arms, a table with what a scene puts on it, and three cameras.
 
     Args:
         render: Whether cameras exist. Without, no Vulkan is needed and `images` raises.
@@ -52,6 +55,7 @@ class World:
             require_renderer()
             sapien.render.set_camera_shader_dir("minimal")
         self._steps = 0
+        self._stepped = False
         self._build()
 
     def _build(self) -> None:
@@ -62,8 +66,9 @@ class World:
         sapien.physx.set_default_material(_FRICTION, _FRICTION, 0.0)
         scene = sapien.Scene(systems)
         scene.set_timestep(self.dt_s)
-        build_room(scene, self.render)
+        self._room = Room(scene, self.render)
         self._arms = {side: _Arm(scene, self.contract, side, self.render) for side in ARM_SIDES}
+        self._fingers = {name: side for side, arm in self._arms.items() for name in arm.fingers}
         self._props = Props(scene, self.render)
         mounts = {side: arm.flange.entity for side, arm in self._arms.items()}
         self._cameras = Cameras(scene, self.contract, mounts) if self.render else None
@@ -99,7 +104,11 @@ class World:
         if arms_home:
             self._build()
         self.spec = spec
+        self._room.furnish(spec.look)
+        if self._cameras is not None:
+            self._cameras.hang(spec.look)
         self._props.place(spec)
+        self._stepped = False
 
     def scene(self) -> SceneSpec:
         """The scene that lies on the table.
@@ -141,6 +150,7 @@ class World:
         """Advances physics by `n` steps."""
         for _ in range(n):
             self._scene.step()
+        self._stepped = self._stepped or n > 0
         self._steps += n
 
     def state(self) -> FloatArray:
@@ -164,11 +174,33 @@ class World:
         """Where everything really is."""
         return Truth(
             time_s=self.time_s,
-            cubes=self._props.cube_poses(),
-            bowl=self._props.bowl_position(),
+            objects=self._props.poses(),
             tips={side: arm.tip() for side, arm in self._arms.items()},
             openings={side: arm.opening() for side, arm in self._arms.items()},
+            joints=self._props.pressed(),
+            touching=self._touching(),
         )
+
+    def _touching(self) -> dict[str, frozenset[str]]:
+        """What the fingers of each arm touch; nothing before the first step of a scene.
+
+        Until then the engine's contacts are those of bodies that a reset has taken away.
+        """
+        if not self._stepped:
+            return {side: frozenset() for side in ARM_SIDES}
+        found: dict[str, set[str]] = {side: set() for side in ARM_SIDES}
+        for contact in self._scene.get_contacts():
+            names = [body.entity.name for body in contact.bodies]
+            sides = [self._fingers.get(name) for name in names]
+            if (sides[0] is None) == (sides[1] is None):
+                continue
+            mine = 0 if sides[0] is not None else 1
+            side = sides[mine]
+            if side is not None and any(point.separation < TOUCH_M for point in contact.points):
+                found[side].update(
+                    self._props.part(contact.bodies[1 - mine].entity, contact.shapes[1 - mine])
+                )
+        return {side: frozenset(names) for side, names in found.items()}
 
     def _checked(self, values: FloatArray) -> FloatArray:
         array = np.asarray(values, dtype=np.float64)
@@ -193,6 +225,9 @@ class _Arm:
         names = [*spec.names[:-1], *FINGERS]
         self._joints = [active[name] for name in names]
         self._order = [self._body.active_joints.index(joint) for joint in self._joints]
+        self.fingers = tuple(f"{side}_{name}" for name in FINGERS)
+        for name, own in zip(FINGERS, self.fingers, strict=True):
+            self._body.find_link_by_name(f"link_{name}").entity.set_name(own)
         self.flange = self._body.find_link_by_name(f"link_{spec.names[-2]}")
         for joint in self._joints[:-2]:
             joint.set_drive_properties(*_ARM_GAINS, force_limit=_ARM_FORCE_N_M)

@@ -7,13 +7,12 @@ import time
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
-import rclpy
 from finevla_msgs.msg import ActionChunk as ActionChunkMsg
 from finevla_msgs.msg import DriverState
 from finevla_perception.qos import command, latched
+from finevla_perception.run import run_node
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState
@@ -28,7 +27,6 @@ from cobotmagic_driver.piper_backend import CanSettings, PiperBackend
 from cobotmagic_driver.state_machine import LEADER, POLICY
 from finevla.contract import load_contract, services
 from finevla.contract.params import read
-from finevla.contract.threads import share_interpreter
 from finevla.errors import FineVLAError
 
 STATE_PERIOD_NS = 100_000_000
@@ -45,7 +43,7 @@ class DriverNode(LifecycleNode):
     def __init__(self, **node_args: Any) -> None:
         super().__init__(services.DRIVER_NODE, **node_args)
         self.params = read(self, DriverParams, ParameterDescriptor)
-        self.contract = load_contract(self.params.contract_file or None)
+        self.contract = load_contract(self.params.contract_file)
         self._core: DriverCore | None = None
         self._loop: DriverLoop | None = None
         self._state_key: tuple[object, ...] = ()
@@ -273,21 +271,4 @@ class DriverNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until it is interrupted."""
-    share_interpreter()
-    rclpy.init(args=args)
-    node: DriverNode | None = None
-    try:
-        node = DriverNode()
-        executor = MultiThreadedExecutor(num_threads=3)
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # the ordinary end
-    except FineVLAError as err:
-        rclpy.logging.get_logger(services.DRIVER_NODE).fatal(str(err))
-        return 2
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return run_node(services.DRIVER_NODE, DriverNode, args, threads=3, close=DriverNode.destroy_node)

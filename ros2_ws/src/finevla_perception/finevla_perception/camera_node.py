@@ -9,14 +9,11 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import rclpy
 from numpy.typing import NDArray
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -24,10 +21,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from finevla.contract import load_contract
 from finevla.contract.params import read
 from finevla.contract.robot import CameraSpec
-from finevla.errors import ContractError, FineVLAError, SetupError
+from finevla.errors import ContractError, SetupError
 from finevla_perception.convert import msgify_image, msgify_jpeg, ns_to_stamp
 from finevla_perception.params import CameraParams
 from finevla_perception.qos import publish
+from finevla_perception.run import run_node
 
 NODE = "finevla_camera"
 
@@ -107,8 +105,7 @@ class CameraNode(Node):  # type: ignore[misc]
     def __init__(self, open_device: Opener = V4L2Device, **node_args: Any) -> None:
         super().__init__(NODE, **node_args)
         self._params: CameraParams = read(self, CameraParams, ParameterDescriptor)
-        path = self._params.contract_file
-        contract = load_contract(Path(path) if path else None)
+        contract = load_contract(self._params.contract_file)
         if self._params.camera not in contract.cameras:
             raise ContractError(
                 "there is no such camera",
@@ -181,23 +178,7 @@ class CameraNode(Node):  # type: ignore[misc]
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until SIGINT; 2 where the device, its module or the parameters are wrong."""
-    rclpy.init(args=args)
-    node = None
-    try:
-        node = CameraNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except FineVLAError as err:
-        rclpy.logging.get_logger(NODE).fatal(str(err))
-        return 2
-    finally:
-        if node is not None:
-            node.close()
-        rclpy.try_shutdown()
-    return 0
+    return run_node(NODE, CameraNode, args, close=CameraNode.close)
 
 
 if __name__ == "__main__":

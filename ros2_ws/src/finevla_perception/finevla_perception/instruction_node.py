@@ -11,10 +11,8 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import rclpy
 from finevla_msgs import msg as messages
 from finevla_msgs.action import RunInstruction
 from finevla_msgs.srv import RunInstruction as RunInstructionService
@@ -22,7 +20,6 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
@@ -35,11 +32,11 @@ from finevla.contract.services import (
     RUN_INSTRUCTION,
     RUN_INSTRUCTION_BLOCKING,
 )
-from finevla.contract.threads import share_interpreter
 from finevla.errors import FineVLAError, InstructionError
 from finevla_perception.convert import msgify_parsed, name_of, ns_to_stamp
 from finevla_perception.params import InstructionParams
 from finevla_perception.qos import INSTRUCTION_STATUS_DEPTH, latched, reliable
+from finevla_perception.run import run_node
 from finevla_perception.run_tracker import Ended, Outcome, RunTracker, TrackerConfig
 
 POLL_PERIOD_S = 0.1
@@ -58,8 +55,7 @@ class InstructionNode(Node):  # type: ignore[misc]
     def __init__(self, **node_args: Any) -> None:
         super().__init__(INSTRUCTION_NODE, **node_args)
         self._params: InstructionParams = read(self, InstructionParams, ParameterDescriptor)
-        path = self._params.contract_file
-        self._topics = load_contract(Path(path) if path else None).topics
+        self._topics = load_contract(self._params.contract_file).topics
         self._changed = threading.Condition()
         self._ids: deque[str] = deque(maxlen=REMEMBERED_IDS)
         self._count = 0
@@ -241,20 +237,8 @@ def _one_line(err: FineVLAError) -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until SIGINT; 2 where its parameters or its contract are wrong."""
-    share_interpreter()
-    rclpy.init(args=args)
-    try:
-        executor = MultiThreadedExecutor(num_threads=8)  # one for events, the rest for waiting callers
-        executor.add_node(InstructionNode())
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except FineVLAError as err:
-        rclpy.logging.get_logger(INSTRUCTION_NODE).fatal(str(err))
-        return 2
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    # One thread for events, the rest for waiting callers.
+    return run_node(INSTRUCTION_NODE, InstructionNode, args, threads=8)
 
 
 if __name__ == "__main__":

@@ -11,24 +11,21 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import rclpy
 from finevla_msgs import msg as messages
 from finevla_msgs.srv import LoadCheckpoint
 from finevla_perception.convert import numpify, stamp_to_ns
 from finevla_perception.qos import INSTRUCTION_STATUS_DEPTH, command, latched, publish
+from finevla_perception.run import run_node
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
 from finevla.contract import ActionChunk, RobotContract, load_contract
 from finevla.contract.params import read
 from finevla.contract.services import POLICY_CANCEL, POLICY_LOAD_CHECKPOINT, POLICY_NODE
-from finevla.contract.threads import share_interpreter
 from finevla.errors import BundleError, FineVLAError
 from finevla_policy.convert import chunk_msg, driver_view, report_msg, status_msg
 from finevla_policy.loading import Loader, accepted, bundle_loader
@@ -53,8 +50,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
     def __init__(self, load: Loader | None = None, **node_args: Any) -> None:
         super().__init__(POLICY_NODE, **node_args)
         self._params: PolicyParams = read(self, PolicyParams, ParameterDescriptor)
-        path = self._params.contract_file
-        self._contract: RobotContract = load_contract(Path(path) if path else None)
+        self._contract: RobotContract = load_contract(self._params.contract_file)
         self._load = load or bundle_loader(self._contract, self._params.inference_threads)
         self._lock = threading.RLock()
         self._latencies = Latencies()
@@ -269,24 +265,7 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until SIGINT; 2 where its parameters or its contract are wrong."""
-    share_interpreter()
-    rclpy.init(args=args)
-    node = None
-    try:
-        node = PolicyNode()
-        executor = MultiThreadedExecutor(num_threads=2)
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except FineVLAError as err:
-        rclpy.logging.get_logger(POLICY_NODE).fatal(str(err))
-        return 2
-    finally:
-        if node is not None:
-            node.close()
-        rclpy.try_shutdown()
-    return 0
+    return run_node(POLICY_NODE, PolicyNode, args, threads=2, close=PolicyNode.close)
 
 
 if __name__ == "__main__":

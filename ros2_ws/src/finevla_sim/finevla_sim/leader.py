@@ -16,17 +16,25 @@ from numpy.typing import NDArray
 from finevla.contract.frame import NS_PER_S
 from finevla.contract.robot import ARM_SIDES, RobotContract
 from finevla.sim.expert import Expert, Leader
+from finevla.sim.goal import Goal
 from finevla.sim.kinematics import tool_pose
-from finevla.sim.language import Goal
+from finevla.sim.scene import SceneSpec
 from finevla.sim.truth import Truth
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the leader sees of the scene: cubes by colour and the bowl, xyz in m."""
+    """What the leader sees of the scene.
 
-    cubes: Mapping[str, NDArray[np.float64]]
-    bowl: NDArray[np.float64]
+    Attributes:
+        spec: The scene as it was at the beginning.
+        objects: Pose of each object by name, shape (7,): xyz in m, quaternion wxyz.
+        pressed: How far each button is pressed, m.
+    """
+
+    spec: SceneSpec
+    objects: Mapping[str, NDArray[np.float64]]
+    pressed: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +47,10 @@ class Ending:
 
 def truth_of(seen: Seen, joints: NDArray[np.float64], stamp_ns: int, contract: RobotContract) -> Truth:
     """Truth for the expert from what the scene shows and measured joints, shape (14,), rad and m."""
-    upright = [1.0, 0.0, 0.0, 0.0]
     return Truth(
         time_s=stamp_ns / NS_PER_S,
-        cubes={color: np.concatenate([place, upright]) for color, place in seen.cubes.items()},
-        bowl=seen.bowl,
+        objects=seen.objects,
+        joints=seen.pressed,
         tips={side: tool_pose(contract, side, joints[contract.arm_slice(side)])[:3, 3] for side in ARM_SIDES},
         openings={side: float(joints[contract.grippers[side]]) for side in ARM_SIDES},
     )
@@ -85,7 +92,7 @@ class LeaderPlayer:
         Raises:
             SimulationError: The goal asks for what is not there or out of reach.
         """
-        expert = Expert(goal, self._contract)
+        expert = Expert(goal, seen.spec, self._contract)
         truth = truth_of(seen, joints, now_ns, self._contract)
         expert.advance(self._to, truth, self._contract.frame_period_s)
         self._expert, self._rested = expert, 0

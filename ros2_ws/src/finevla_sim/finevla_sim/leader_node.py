@@ -10,27 +10,24 @@ import time
 from typing import Any
 
 import numpy as np
-import rclpy
 from finevla_msgs.msg import DriverState, InstructionStatus, ParsedInstruction, SceneTruth
 from finevla_perception.convert import joint_values, msgify_joints, ns_to_stamp, stamp_to_ns
 from finevla_perception.qos import INSTRUCTION_STATUS_DEPTH, latched
+from finevla_perception.run import run_node
 from numpy.typing import NDArray
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState
 
 from finevla.contract import load_contract, services
-from finevla.contract.instruction import asked, parse
 from finevla.contract.params import read
 from finevla.contract.robot import ARM_SIDES
-from finevla.contract.threads import share_interpreter
 from finevla.errors import FineVLAError, InstructionError
-from finevla.sim.language import Goal
 from finevla_sim.convert import seen_of
 from finevla_sim.leader import Ending, LeaderPlayer, Seen
 from finevla_sim.params import TRUTH_TOPIC, LeaderParams
+from finevla_sim.wish import whole_goal, wish_of
 
 READY = (DriverState.ENABLED, DriverState.ACTIVE)
 FOLLOWING = "leader"
@@ -43,11 +40,10 @@ class LeaderNode(Node):
     def __init__(self, **node_args: Any) -> None:
         super().__init__(services.LEADER_NODE, **node_args)
         self.params = read(self, LeaderParams, ParameterDescriptor)
-        self.contract = load_contract(self.params.contract_file or None)
+        self.contract = load_contract(self.params.contract_file)
         self._player = LeaderPlayer(self.contract, self.params.rest_s, self.params.timeout_s)
         self._joints: dict[str, NDArray[np.float64]] = {}
         self._seen: Seen | None = None
-        self._task = ""
         self._driver = DriverState.DISCONNECTED
         self._followed = False
         self._driver_reason = "the driver has not been heard yet"
@@ -91,7 +87,7 @@ class LeaderNode(Node):
             self.get_logger().warning(str(err), throttle_duration_sec=1.0)
 
     def _on_truth(self, message: SceneTruth) -> None:
-        self._seen, self._task = seen_of(message), message.task
+        self._seen = seen_of(message)
 
     def _on_driver(self, message: DriverState) -> None:
         self._driver, self._driver_reason = message.state, message.reason
@@ -115,14 +111,6 @@ class LeaderNode(Node):
         self._report(InstructionStatus.APPLIED, "", "the leader arms follow it")
 
     def _begin(self, text: str) -> None:
-        arm, color, task = asked(parse(text))
-        if arm is None or color is None:
-            raise InstructionError(
-                "the scripted leader needs an arm and a colour",
-                where=text,
-                found=f"arm {arm}, colour {color}",
-                remedy="say which arm and which colour",
-            )
         if self._seen is None or len(self._joints) < len(ARM_SIDES) or self._driver not in READY:
             raise InstructionError(
                 "the scripted leader cannot begin",
@@ -131,7 +119,7 @@ class LeaderNode(Node):
                 f"{self._driver_reason}",
                 remedy=f"start sim and driver, then call {services.DRIVER_ENABLE}",
             )
-        goal = Goal(task or self._task, arm, color)
+        goal = whole_goal(wish_of(text, self._seen.spec))
         self._player.start(goal, self._seen, self._measured(), time.time_ns())
 
     # Out ----------------------------------------------------------------------------------------
@@ -175,17 +163,4 @@ class LeaderNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until it is interrupted."""
-    share_interpreter()
-    rclpy.init(args=args)
-    try:
-        executor = SingleThreadedExecutor()
-        executor.add_node(LeaderNode())
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except FineVLAError as err:
-        rclpy.logging.get_logger(services.LEADER_NODE).fatal(str(err))
-        return 2
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return run_node(services.LEADER_NODE, LeaderNode, args)

@@ -39,4 +39,4 @@ class LeaderParams:
     contract_file: str = param("", "Robot contract in YAML; empty: the one that ships with finevla.")
     rate_hz: float = param(100.0, "Rate of the leader joints.", lower=10.0, upper=200.0)
     rest_s: float = param(1.0, "Rest at the goal before the instruction is over.", lower=0.0, upper=10.0)
-    timeout_s: float = param(20.0, "An instruction that takes longer is given up.", lower=1.0, upper=300.0)
+    timeout_s: float = param(60.0, "An instruction that takes longer is given up.", lower=1.0, upper=300.0)

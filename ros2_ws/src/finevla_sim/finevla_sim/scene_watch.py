@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finevla.contract.instruction import asked, parse
 from finevla.contract.robot import ARM_SIDES, RobotContract
-from finevla.errors import SimulationError
-from finevla.sim.language import Goal
-from finevla.sim.scene import SceneSpec
-from finevla.sim.score import EpisodeMonitor, Score
-from finevla.sim.tasks import HOLD_M, task_names
+from finevla.sim.goal import Goal
+from finevla.sim.scene import ObjectSpec, SceneSpec
+from finevla.sim.score import SHARE, EpisodeMonitor, Score
+from finevla.sim.tasks import goals
+from finevla.sim.tasks.skills import HOLD_M
 from finevla.sim.truth import Truth
+from finevla_sim.wish import Wish, wish_of
 
-BOWL = "bowl"
-"""Name of the bowl among the objects."""
 HELD_LIFT_M = 0.005
-"""A cube near a hand counts as held once it has left the table by this much."""
+"""An object near a hand counts as held once it has left the table by this much."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectReport:
-    """One object: where it is (m, contract frame), how far above its first place, who holds it."""
+    """One object: pose, shape (7,), m and wxyz; height above its first place; holder; button."""
 
     name: str
     color: str
-    position: tuple[float, float, float]
+    pose: NDArray[np.float64]
     lift_m: float
     held_by: str
+    pressed_m: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +39,21 @@ class TruthReport:
     """The scene at `stamp_ns`; `travel` is how far left and right arm moved since the reset, rad."""
 
     stamp_ns: int
-    task: str
-    seed: int
+    spec: SceneSpec
     travel: tuple[float, ...]
     objects: tuple[ObjectReport, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Whether an instruction was obeyed; empty texts: it leaves this open, or nothing happened."""
+    """Whether an instruction was obeyed.
 
-    asked_arm: str
-    asked_color: str
+    Attributes:
+        asked: Values of the factors that it fixes, by field of `Goal`; what it leaves open is absent.
+        score: The score; what is left open counts as obeyed.
+    """
+
+    asked: Mapping[str, Any]
     score: Score
 
 
@@ -78,18 +82,9 @@ class SceneWatch:
     def report(self, truth: Truth, stamp_ns: int) -> TruthReport:
         """The scene as the truth topic shows it."""
         first = self._first or truth
-        cubes = [self._cube(color, truth, first) for color in self.spec.colors]
-        bowl = ObjectReport(BOWL, "", _xyz(truth.bowl), 0.0, "")
+        objects = tuple(_report(item, truth, first) for item in self.spec.objects)
         travel = tuple(self._travel[side] for side in ARM_SIDES)
-        return TruthReport(stamp_ns, self.spec.task, self.spec.seed, travel, (*cubes, bowl))
-
-    @staticmethod
-    def _cube(color: str, truth: Truth, first: Truth) -> ObjectReport:
-        place = truth.cubes[color][:3]
-        lift = float(place[2] - first.cubes[color][2])
-        near = [side for side in ARM_SIDES if np.linalg.norm(truth.tips[side] - place) < HOLD_M]
-        held_by = near[0] if near and lift > HELD_LIFT_M else ""
-        return ObjectReport(f"{color}_cube", color, _xyz(place), lift, held_by)
+        return TruthReport(stamp_ns, self.spec, travel, objects)
 
     def judge(self, text: str) -> Judgement:
         """Compares what happened with what an instruction asked for.
@@ -100,28 +95,25 @@ class SceneWatch:
             InstructionError: The text is no instruction.
             SimulationError: It asks for what this scene cannot show.
         """
-        arm, color, task = asked(parse(text))
-        task = task or self.spec.task
-        for name, value, known in (
-            ("arm", arm, ARM_SIDES),
-            ("colour", color, self.spec.colors),
-            ("task", task, task_names()),
-        ):
-            if value is not None and value not in known:
-                raise SimulationError(
-                    f"the scene cannot show the {name} that the instruction asks for",
-                    where=text,
-                    expected=f"one of {list(known)}",
-                    found=value,
-                    remedy="ask for something that is there, or reset the scene",
-                )
-        seen = self._monitor.score(Goal(task, arm or ARM_SIDES[0], color or self.spec.colors[0]))
-        goal = Goal(
-            task, arm or seen.moved_arm or ARM_SIDES[0], color or seen.lifted_color or self.spec.colors[0]
-        )
-        return Judgement(arm or "", color or "", self._monitor.score(goal))
+        wish = wish_of(text, self.spec)
+        score = self._monitor.score(self._filled(wish))
+        complied = {name: score.complied[name] for name in wish.values}
+        manner = sum(complied.values()) / len(complied) if complied else 1.0
+        parts = {**score.parts, "manner": manner}
+        points = round(SHARE * sum(parts.values()), 2)
+        return Judgement(wish.values, replace(score, complied=complied, parts=parts, points=points))
+
+    def _filled(self, wish: Wish) -> Goal:
+        """A whole goal: what the sentence leaves open is taken as it was done, as far as a goal allows it."""
+        choices = wish.matching() or tuple(goal.with_values(wish.values) for goal in goals(wish.spec))
+        seen = self._monitor.score(choices[0]).observed
+        # The first of those that agree most with what was done, so that the answer is always the same.
+        return max(choices, key=lambda goal: sum(seen.get(n) == v for n, v in goal.values().items()))
 
 
-def _xyz(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    x, y, z = (float(value) for value in values[:3])
-    return x, y, z
+def _report(item: ObjectSpec, truth: Truth, first: Truth) -> ObjectReport:
+    pose = truth.objects[item.name]
+    lift = float(pose[2] - first.objects[item.name][2])
+    near = [side for side in ARM_SIDES if np.linalg.norm(truth.tips[side] - pose[:3]) < HOLD_M]
+    held_by = near[0] if near and lift > HELD_LIFT_M else ""
+    return ObjectReport(item.name, item.color, pose, lift, held_by, truth.joints.get(item.name, 0.0))

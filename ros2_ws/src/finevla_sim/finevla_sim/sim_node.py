@@ -12,19 +12,17 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from finevla_msgs.msg import SceneTruth
 from finevla_msgs.srv import ResetScene, ScoreScene
 from finevla_perception.convert import ns_to_stamp
+from finevla_perception.run import REFUSED, run_node
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from finevla.contract import load_contract, services
 from finevla.contract.params import read
-from finevla.contract.threads import share_interpreter
 from finevla.errors import FineVLAError, LaunchError
 from finevla.sim.kinematics import dh_table, forward
-from finevla.sim.props import camera_fovy
-from finevla.sim.scene import sample_scene
-from finevla.sim.tasks import task_named
+from finevla.sim.room import camera_fovy
+from finevla.sim.tasks import sample_scene, task_named
 from finevla.sim.world import World
 from finevla_sim import convert
 from finevla_sim.arm_bus import ArmBus
@@ -52,7 +50,7 @@ class SimNode(Node):
     def __init__(self, world: World | None = None, **node_args: Any) -> None:
         super().__init__(services.SIM_NODE, **node_args)
         self.params = read(self, SimParams, ParameterDescriptor)
-        self.contract = load_contract(self.params.contract_file or None)
+        self.contract = load_contract(self.params.contract_file)
         self.failure: Exception | None = None
         self._world = world or World(render=self.params.render, contract=self.contract)
         spec = sample_scene(self.params.task, self.params.seed)
@@ -158,7 +156,7 @@ class SimNode(Node):
     def _on_reset(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
         try:
             task = task_named(request.task or self.loop.task)
-            spec = sample_scene(task.name, request.seed)
+            spec = sample_scene(task.name, request.seed, hard=request.hard, variant=request.variant)
             report = answer(self.loop.reset(spec), ANSWER_TIMEOUT_S)
         except FineVLAError as err:
             response.message = str(err)
@@ -200,24 +198,18 @@ class SimNode(Node):
         self._diagnostics.publish(message)
 
 
+def _started() -> SimNode:
+    node = SimNode()
+    node.start()
+    return node
+
+
 def main(args: list[str] | None = None) -> int:
-    """Runs the node until it is interrupted."""
-    share_interpreter()
-    rclpy.init(args=args)
-    node: SimNode | None = None
-    try:
-        node = SimNode()
-        node.start()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # the ordinary end
-    except FineVLAError as err:
-        rclpy.logging.get_logger(services.SIM_NODE).fatal(str(err))
-        return 2
-    finally:
-        if node is not None:
-            node.close()
-        rclpy.try_shutdown()
-    return 0 if node is None or node.failure is None else 2
+    """Runs the node until it is interrupted; 2 where the simulation itself failed."""
+    return run_node(
+        services.SIM_NODE,
+        _started,
+        args,
+        close=SimNode.close,
+        code=lambda node: 0 if node.failure is None else REFUSED,
+    )

@@ -12,16 +12,14 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from finevla_msgs.msg import DriverState, PolicyStatus
 from finevla_perception.qos import latched, publish, reliable
+from finevla_perception.run import run_node
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.task import Future
@@ -39,8 +37,6 @@ from finevla.contract.services import (
     SYSTEM_SHUTDOWN,
     SYSTEM_STATUS,
 )
-from finevla.contract.threads import share_interpreter
-from finevla.errors import FineVLAError
 from finevla_system.bringup_plan import NodeReport, NodeState, Report, bring_up, recover, shut_down
 from finevla_system.heartbeats import Heartbeats
 from finevla_system.lifecycle_port import LifecyclePort
@@ -61,8 +57,7 @@ class LifecycleManager(Node):  # type: ignore[misc]
     def __init__(self, **node_args: Any) -> None:
         super().__init__(LIFECYCLE_MANAGER_NODE, **node_args)
         self._params: ManagerParams = read(self, ManagerParams, ParameterDescriptor)
-        path = self._params.contract_file
-        self._contract: RobotContract = load_contract(Path(path) if path else None)
+        self._contract: RobotContract = load_contract(self._params.contract_file)
         self._plan = self._params.plan()
         self._report = Report()
         self._phase = "starting"
@@ -213,24 +208,15 @@ class LifecycleManager(Node):  # type: ignore[misc]
 
 def main(args: list[str] | None = None) -> int:
     """Runs until SIGINT, or until the bring-up ends where `stay` is false; 1 where that failed."""
-    share_interpreter()
-    rclpy.init(args=args)
-    node = None
-    try:
-        node = LifecycleManager()
-        executor = MultiThreadedExecutor(num_threads=3)
-        executor.add_node(node)
-        executor.spin_until_future_complete(node.finished)
-        return 1 if node.finished.done() and not node.report.ok else 0
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except FineVLAError as err:
-        rclpy.logging.get_logger(LIFECYCLE_MANAGER_NODE).fatal(str(err))
-        return 2
-    finally:
-        if node is not None:
-            node.close()
-        rclpy.try_shutdown()
+    return run_node(
+        LIFECYCLE_MANAGER_NODE,
+        LifecycleManager,
+        args,
+        threads=3,
+        close=LifecycleManager.close,
+        until=lambda node: node.finished,
+        code=lambda node: 1 if node.finished.done() and not node.report.ok else 0,
+    )
 
 
 if __name__ == "__main__":

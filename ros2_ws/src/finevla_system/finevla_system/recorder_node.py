@@ -7,11 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from finevla_msgs.msg import EpisodeMark
 from finevla_msgs.srv import LabelRecording, StartRecording, StopRecording
+from finevla_perception.run import run_node
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 
@@ -21,7 +20,6 @@ from finevla.contract.episode import EpisodeInfo, RecordedTopic, Role, recorded_
 from finevla.contract.params import read
 from finevla.contract.robot import load_contract
 from finevla.contract.services import RECORDER_LABEL, RECORDER_NODE, RECORDER_START, RECORDER_STOP
-from finevla.contract.threads import share_interpreter
 from finevla.errors import BagError, FineVLAError
 from finevla_system.recorder_convert import latched_qos, mark, message_class, subscription_qos
 from finevla_system.recorder_params import RecorderParams
@@ -34,7 +32,7 @@ class RecorderNode(Node):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(RECORDER_NODE, **kwargs)
         self.params = read(self, RecorderParams, ParameterDescriptor)
-        self.contract = load_contract(Path(self.params.contract_file) if self.params.contract_file else None)
+        self.contract = load_contract(self.params.contract_file)
         topics = recorded_topics(self.contract)
         self.session: RecordingSession | None = None
         self.finished: Path | None = None
@@ -171,21 +169,4 @@ class RecorderNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until it is told to stop."""
-    share_interpreter()
-    rclpy.init(args=args)
-    node: RecorderNode | None = None
-    try:
-        node = RecorderNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # the ordinary end
-    except FineVLAError as err:
-        rclpy.logging.get_logger(RECORDER_NODE).fatal(str(err))
-        return 2
-    finally:
-        if node is not None:
-            node.finish()
-        rclpy.try_shutdown()
-    return 0
+    return run_node(RECORDER_NODE, RecorderNode, args, close=RecorderNode.finish)

@@ -59,6 +59,13 @@ class Dataset:
             sha.update(f"{episode.digest}\n".encode())
         return sha.hexdigest()
 
+    def language_digest(self) -> str:
+        """SHA-256 over all descriptions in order; frames, actions and instructions have the other hash."""
+        sha = hashlib.sha256()
+        for episode in self.episodes:
+            sha.update((episode.language.text() if episode.language is not None else "none").encode())
+        return sha.hexdigest()
+
 
 def features(dataset: Dataset) -> dict[str, Any]:
     """The `features` of `info.json`."""
@@ -143,12 +150,13 @@ def write_language(dataset: Dataset, folder: Path) -> None:
     """Writes `meta/finevla.json` and FineVLA's `meta/FineGrainedInstruction.jsonl`.
 
     The latter has a line for every episode whose instruction fixes an element of its execution;
-    an episode without fine-grained text has none, because nothing is made up.
+    an episode without fine-grained text has none, because nothing is made up. Where the bag came with a
+    fine-grained description, the line holds its steps; else it holds the instruction.
     """
     fine = [
-        {"episode_id": number, "FineGrainedInstruction": [episode.task]}
+        {"episode_id": number, "FineGrainedInstruction": _fine_grained(episode)}
         for number, episode in enumerate(dataset.episodes)
-        if episode.level is Level.FINE
+        if episode.level is Level.FINE or episode.language is not None
     ]
     write_jsonl(folder / "meta" / "FineGrainedInstruction.jsonl", fine)
     provenance = {
@@ -157,9 +165,15 @@ def write_language(dataset: Dataset, folder: Path) -> None:
         "contract_hash": dataset.contract.hash,
         "contract": dataset.contract.document,
         "fine_grained_episodes": len(fine),
+        "described_episodes": sum(episode.language is not None for episode in dataset.episodes),
+        "language_hash": dataset.language_digest(),
         "episodes": [_provenance(number, episode) for number, episode in enumerate(dataset.episodes)],
     }
     write_json(folder / "meta" / "finevla.json", provenance)
+
+
+def _fine_grained(episode: Converted) -> list[str]:
+    return [episode.task] if episode.language is None else list(episode.language.steps)
 
 
 def _provenance(number: int, episode: Converted) -> dict[str, Any]:
@@ -169,6 +183,7 @@ def _provenance(number: int, episode: Converted) -> dict[str, Any]:
         "hash": episode.digest,
         "instruction": episode.task,
         "level": episode.level.value,
+        "raw": episode.language.raw if episode.language is not None else None,
         "dimensions": [
             {"dimension": v.dimension.value, "slot": v.slot, "value": v.value} for v in episode.dimensions
         ],

@@ -6,10 +6,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +19,8 @@ from finevla.stages.convert.find import find_bags
 from finevla.stages.convert.layout import Dataset
 from finevla.stages.convert.video import VideoSettings
 from finevla.stages.convert.work import Converted, Job, convert_bag
-from finevla.stages.report import Rejected, atomic_directory, progress, write_report
+from finevla.stages.pool import map_jobs
+from finevla.stages.report import Rejected, atomic_directory, write_report
 
 WRITERS = {"v3.0": v30.write, "v2.1": v21.write}
 
@@ -53,20 +51,6 @@ class Config:
     """Print the report as JSON."""
 
 
-def _run(jobs: list[Job], workers: int) -> Iterator[Converted | Rejected]:
-    with progress("episodes") as bar:
-        task = bar.add_task("converting", total=len(jobs))
-        if workers <= 1:
-            for job in jobs:
-                yield convert_bag(job)
-                bar.advance(task)
-            return
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for result in pool.map(convert_bag, jobs, chunksize=1):
-                yield result
-                bar.advance(task)
-
-
 def convert(config: Config, contract: RobotContract | None = None) -> dict[str, object]:
     """Converts and writes the dataset.
 
@@ -93,7 +77,7 @@ def convert(config: Config, contract: RobotContract | None = None) -> dict[str, 
             Job(bag, i, scratch, robot.document, config.max_gap_s, config.include_failures, settings)
             for i, bag in enumerate(bags)
         ]
-        results = list(_run(jobs, config.workers))
+        results = list(map_jobs(convert_bag, jobs, config.workers, "converting", "bags"))
         episodes = [r for r in results if isinstance(r, Converted)]
         rejected = [r for r in results if isinstance(r, Rejected)]
         if not episodes:

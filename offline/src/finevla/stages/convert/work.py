@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from finevla.bag.language import EpisodeLanguage, read_language
 from finevla.contract.dimensions import DimensionValue
 from finevla.contract.instruction import Level
 from finevla.contract.robot import RobotContract, contract_from_document
@@ -51,6 +52,7 @@ class Converted:
     histograms: Mapping[str, NDArray[np.int64]]
     dropped: Mapping[str, int]
     surplus: int
+    language: EpisodeLanguage | None = None
 
     @property
     def length(self) -> int:
@@ -115,4 +117,23 @@ def _encoded(job: Job, episode: Episode, contract: RobotContract) -> Converted:
         histograms=histograms,
         dropped=episode.dropped,
         surplus=episode.surplus,
+        language=_language(job.bag, episode.task),
     )
+
+
+def _language(bag: Path, task: str) -> EpisodeLanguage | None:
+    """The texts beside the bag, if they belong to its instruction."""
+    try:
+        language = read_language(bag)
+    except BagError as err:
+        raise EpisodeRejectedError("bad_language", err.what, where=err.where, remedy=err.remedy) from err
+    if language is not None and language.instruction != task:
+        raise EpisodeRejectedError(
+            "other_language",
+            "the texts beside the bag belong to another instruction",
+            where=bag,
+            expected=task,
+            found=language.instruction,
+            remedy="remove the file to convert the bag without them, or record again",
+        )
+    return language

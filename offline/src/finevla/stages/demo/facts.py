@@ -71,8 +71,16 @@ def summary(rows: Sequence[Row], facts: Facts, floor: float) -> dict[str, Any]:
         "repeat_rule": REPEAT_RULE,
         "floor": floor,
         "facts": asdict(facts),
-        "rows": [asdict(row) | {"complied": row.complied} for row in rows],
+        "rows": [_row(row) | {"complied": row.complied} for row in rows],
     }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    """A row, with the trial's task, arm and colour by themselves as well as within its goal."""
+    trial = row.trial
+    named = {"task": trial.task, "arm": trial.arm, "color": trial.color}
+    first = _row(row.first_try) if row.first_try is not None else None
+    return asdict(row) | {"trial": asdict(trial) | named, "first_try": first}
 
 
 def _shares(counts: Tally) -> dict[str, Any]:

@@ -10,13 +10,12 @@ import io
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from finevla.contract.frame import NS_PER_S
+from finevla.stages.media import encode_mp4
 
 FPS = 10
 MAIN_SIZE = (480, 360)
@@ -123,26 +122,7 @@ def write_mp4(path: Path, pictures: Iterator[Image.Image]) -> int:
     Returns:
         The number of frames; with none, no file is written.
     """
-    import av
-
-    first = next(pictures, None)
-    if first is None:
-        return 0
-    count = 0
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream(
-            "libx264", rate=Fraction(FPS), options={"crf": "24", "preset": "veryfast"}
-        )
-        stream.width, stream.height = first.size
-        stream.pix_fmt = "yuv420p"
-        picture: Image.Image | None = first
-        while picture is not None:
-            frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
-            container.mux(stream.encode(frame))
-            count += 1
-            picture = next(pictures, None)
-        container.mux(stream.encode(None))
-    return count
+    return encode_mp4(str(path), pictures, FPS)
 
 
 def stills(reel: Reel, count: int = 4, size: tuple[int, int] = (240, 180)) -> list[bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from finevla.contract import RobotContract, services
 from finevla.contract.frame import NS_PER_S
 from finevla.errors import SetupError
 from finevla.stages.demo.graph_types import Ending, FrameSink, GraphError, PolicyFigures
+from finevla.stages.demo.raw_image import jpeg_of
 from finevla.stages.demo.readiness import Seen, lacking
 from finevla.stages.demo.rows import PACE_WINDOW_S, Verdict
 
@@ -25,6 +26,11 @@ __all__ = ["Ending", "FrameSink", "GraphClient", "GraphError", "PolicyFigures"]
 DIAGNOSTICS_TOPIC = "/diagnostics"
 REAL_TIME_KEY = "real_time_factor"
 FAULT_NEWS_S = 1.0
+
+
+def _stamp_ns(message: Any) -> int:
+    stamp = message.header.stamp
+    return int(stamp.sec * NS_PER_S + stamp.nanosec)
 
 
 class GraphClient:
@@ -56,6 +62,7 @@ class GraphClient:
         self._policy: Any = None
         self._driver: Any = None
         self._frames_seen: dict[str, int] = {}
+        self._raw: dict[str, Any] = {}
         self._factors: list[tuple[float, float]] = []
         self._published = 0.0
         self._open(domain_id)
@@ -165,22 +172,61 @@ class GraphClient:
             self._news.notify_all()
 
     def _take_frame(self, camera: str, message: Any) -> None:
-        stamp = message.header.stamp
+        self._count_frame(camera)
+        if self._on_frame is not None:
+            self._on_frame(camera, _stamp_ns(message), bytes(message.data))
+
+    def _count_frame(self, camera: str) -> None:
         with self._news:
             self._frames_seen[camera] = self._frames_seen.get(camera, 0) + 1
             self._news.notify_all()
-        if self._on_frame is not None:
-            self._on_frame(camera, stamp.sec * NS_PER_S + stamp.nanosec, bytes(message.data))
 
-    def awaited(self) -> dict[str, str]:
-        """What the graph still lacks before an instruction can run: node name -> what is awaited of it."""
+    def take_raw(self, camera: str) -> bool:
+        """Listens to a camera's raw pictures where somebody publishes those and nobody the JPEGs.
+
+        Returns:
+            Whether it listens to them, from this call on or an earlier one.
+        """
+        if camera in self._raw:
+            return True
+        spec = self._contract.cameras[camera]
+        if self._node.count_publishers(spec.compressed_topic) or not self._node.count_publishers(
+            spec.raw_topic
+        ):
+            return False
+        from rclpy.qos import qos_profile_sensor_data
+        from sensor_msgs.msg import Image
+
+        self._raw[camera] = self._node.create_subscription(
+            Image,
+            spec.raw_topic,
+            lambda message: self._take_raw_frame(camera, message),
+            qos_profile_sensor_data,
+        )
+        return True
+
+    def _take_raw_frame(self, camera: str, message: Any) -> None:
+        self._count_frame(camera)
+        if self._on_frame is not None:
+            shape = (message.height, message.width)
+            picture = jpeg_of(bytes(message.data), *shape, message.step, message.encoding)
+            self._on_frame(camera, _stamp_ns(message), picture)
+
+    def awaited(self, *, simulated: bool = True, cameras: Collection[str] | None = None) -> dict[str, str]:
+        """What the graph still lacks before an instruction can run: node name -> what is awaited of it.
+
+        Args:
+            simulated: Whether a simulator must be there.
+            cameras: Those that must send pictures; all when None.
+        """
         with self._news:
             driver, policy, seen = self._driver, self._policy, set(self._frames_seen)
         states = self._msg.DriverState
+        wanted = tuple(self._contract.cameras) if cameras is None else cameras
         return lacking(
             Seen(
-                scene=self._ready(services.SIM_RESET_SCENE, services.SIM_SCORE_SCENE),
-                silent_cameras=tuple(name for name in self._contract.cameras if name not in seen),
+                scene=self.simulated(),
+                silent_cameras=tuple(name for name in wanted if name not in seen),
                 driver=driver is not None and self._ready(services.DRIVER_ENABLE, services.DRIVER_HOME),
                 driver_ready=driver is not None
                 and driver.state not in (states.DISCONNECTED, states.STOPPED, states.FAULT),
@@ -190,8 +236,22 @@ class GraphClient:
                 and policy.state in (self._msg.PolicyStatus.IDLE, self._msg.PolicyStatus.HOLDING),
                 policy_reason=policy.reason if policy is not None else "",
                 instruction=bool(self._say.get_subscription_count()),
+                simulated=simulated,
             )
         )
+
+    def simulated(self) -> bool:
+        """Whether a simulator offers its services in the graph."""
+        return self._ready(services.SIM_RESET_SCENE, services.SIM_SCORE_SCENE)
+
+    def holding(self) -> tuple[bool, str]:
+        """Whether the motors hold torque and may be moved, and what the driver says of it."""
+        with self._news:
+            driver = self._driver
+        if driver is None:
+            return False, "the driver has not been heard"
+        states = self._msg.DriverState
+        return driver.state in (states.ENABLED, states.ACTIVE, states.HOLD), driver.reason
 
     def _ready(self, *names: str) -> bool:
         return all(self._clients[name].service_is_ready() for name in names)
@@ -241,16 +301,25 @@ class GraphClient:
         """Opens the grippers and sends both arms home; returns when they are there.
 
         A driver in FAULT is enabled first, as an operator would; a simulator on a busy machine causes some.
+        Not for a real robot: there, `home_once` leaves enabling to the operator.
         """
         for left in reversed(range(tries)):
             if self._faulty(0.0):
                 self.enable()
             try:
-                self._call(services.DRIVER_HOME, self._kinds[services.DRIVER_HOME].Request(), timeout_s)
+                self.home_once(timeout_s)
                 return
             except GraphError:
                 if not left or not self._faulty(FAULT_NEWS_S):
                     raise
+
+    def home_once(self, timeout_s: float = 60.0) -> None:
+        """The same without enabling anything.
+
+        Raises:
+            GraphError: The driver refuses or is silent.
+        """
+        self._call(services.DRIVER_HOME, self._kinds[services.DRIVER_HOME].Request(), timeout_s)
 
     def _faulty(self, patience_s: float) -> bool:
         """Whether the driver is in FAULT, or says so within some time."""
@@ -260,9 +329,12 @@ class GraphClient:
                 patience_s,
             )
 
-    def reset_scene(self, task: str, seed: int, timeout_s: float = 20.0) -> None:
+    def reset_scene(
+        self, task: str, seed: int, timeout_s: float = 20.0, *, hard: bool = False, variant: str = ""
+    ) -> None:
         """Lays out the objects of a scene."""
-        request = self._kinds[services.SIM_RESET_SCENE].Request(task=task, seed=seed)
+        kind = self._kinds[services.SIM_RESET_SCENE].Request
+        request = kind(task=task, seed=seed, hard=hard, variant=variant)
         self._call(services.SIM_RESET_SCENE, request, timeout_s)
 
     def score(self, text: str, timeout_s: float = 20.0) -> Verdict:
@@ -275,16 +347,28 @@ class GraphClient:
             arm_complied=answer.arm_complied,
             color_complied=answer.color_complied,
             done=answer.task_done,
+            asked=dict(zip(answer.factors, answer.asked, strict=True)),
+            observed=dict(zip(answer.factors, answer.observed, strict=True)),
+            complied=dict(zip(answer.factors, map(bool, answer.complied), strict=True)),
+            points=float(answer.points),
         )
 
-    def wait_for_frames(self, count: int = 2, timeout_s: float = 10.0) -> None:
+    def wait_for_frames(
+        self, count: int = 2, timeout_s: float = 10.0, cameras: Collection[str] | None = None
+    ) -> None:
         """Waits until every camera has sent `count` more frames, so that they show the scene of now.
+
+        Args:
+            count: Frames of each camera.
+            timeout_s: Longest wait, in s.
+            cameras: Those that are waited for; all when None.
 
         Raises:
             GraphError: A camera is silent.
         """
+        wanted = self._contract.cameras if cameras is None else cameras
         with self._news:
-            goal = {name: self._frames_seen.get(name, 0) + count for name in self._contract.cameras}
+            goal = {name: self._frames_seen.get(name, 0) + count for name in wanted}
             arrived = self._news.wait_for(
                 lambda: all(self._frames_seen.get(name, 0) >= least for name, least in goal.items()),
                 timeout_s,
@@ -311,11 +395,15 @@ class GraphClient:
             states.FINISHED: "finished",
             states.SUPERSEDED: "superseded",
         }
-        with self._news:
-            self._news.wait_for(
-                lambda: any(s.state in words for _, s in self._statuses.get(name, ())), timeout_s
-            )
-            heard = self._statuses.pop(name, [])
+        try:
+            with self._news:
+                self._news.wait_for(
+                    lambda: any(s.state in words for _, s in self._statuses.get(name, ())), timeout_s
+                )
+                heard = self._statuses.pop(name, [])
+        except KeyboardInterrupt:
+            self._cancel()  # whoever interrupts us wants the arms to hold
+            raise
         applied = next((at - begun for at, s in heard if s.state == states.APPLIED), None)
         for at, status in heard:
             if status.state in words:

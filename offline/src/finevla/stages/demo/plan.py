@@ -8,12 +8,14 @@ from itertools import count
 import numpy as np
 
 from finevla.errors import FineVLAError
-from finevla.sim.language import Goal, other, render, sample_goal, templates
-from finevla.sim.scene import SceneSpec, sample_scene
-from finevla.sim.tasks import task_names
+from finevla.sim.factors import other
+from finevla.sim.goal import Goal
+from finevla.sim.language import render, templates
+from finevla.sim.scene import SceneSpec
+from finevla.sim.tasks import DEMO_TASKS, sample_goal, sample_scene
 from finevla.stages.demo.rows import Trial
 
-TASKS = task_names()
+TASKS = DEMO_TASKS
 FACTORS = ("arm", "color")
 SHOWN_COLORS = frozenset({"red", "blue"})
 """Pairs that vary the colour take the next scene that holds these two cubes."""
@@ -45,12 +47,12 @@ def pair_trials(
             index=first_index + i,
             pair=pair,
             factor=factor,
-            task=spec.task,
             seed=spec.seed,
-            arm=goals[i].arm,
-            color=goals[i].color,
+            goal=goals[i],
             text=texts[i],
             changed=changed_word(texts[i], texts[1 - i]),
+            variant=spec.variant,
+            hard=spec.hard,
         )
         for i in range(2)
     )

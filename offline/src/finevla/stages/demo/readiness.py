@@ -6,10 +6,16 @@ from dataclasses import dataclass
 
 from finevla.contract import services
 
+CAMERAS = "cameras"
+"""Stands for the camera drivers of a real robot, which are not ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a client has seen of the graph so far."""
+    """What a client has seen of the graph so far.
+
+    `simulated` says whether a simulator is wanted; with a real robot there is none.
+    """
 
     scene: bool
     silent_cameras: tuple[str, ...]
@@ -20,6 +26,7 @@ class Seen:
     policy_ready: bool
     policy_reason: str
     instruction: bool
+    simulated: bool = True
 
 
 def lacking(seen: Seen) -> dict[str, str]:
@@ -28,10 +35,11 @@ def lacking(seen: Seen) -> dict[str, str]:
     Nodes that others wait for come first, so that the first entry is where to look.
     """
     found: dict[str, str] = {}
-    if not seen.scene:
+    pictures = f"pictures of {', '.join(seen.silent_cameras)}" if seen.silent_cameras else ""
+    if seen.simulated and not seen.scene:
         found[services.SIM_NODE] = "its services"
-    elif seen.silent_cameras:
-        found[services.SIM_NODE] = f"pictures of {', '.join(seen.silent_cameras)}"
+    elif pictures:
+        found[services.SIM_NODE if seen.simulated else CAMERAS] = pictures
     if not seen.driver:
         found[services.DRIVER_NODE] = "its state and services"
     elif not seen.driver_ready:

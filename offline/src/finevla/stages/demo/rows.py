@@ -2,37 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from finevla.sim.goal import Goal
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One instruction in one scene. Two trials of a pair share the scene and differ in one word.
+    """One instruction in one scene. Two trials of a pair share the scene and differ in one factor.
 
-    `factor` names what the pair varies: arm or color. `changed` is the word that differs.
+    Attributes:
+        index: Place among all trials, from 0.
+        pair: Which pair it is of.
+        factor: What the pair varies, such as arm or color.
+        seed: Of the scene.
+        goal: What the sentence asks for.
+        text: The sentence.
+        changed: The words that differ, separated by spaces; in a demonstration it is one.
+        variant: Version of the scene; empty is the usual one.
+        hard: Whether it is a scene of the randomised version.
     """
 
     index: int
     pair: int
     factor: str
-    task: str
     seed: int
-    arm: str
-    color: str
+    goal: Goal
     text: str
     changed: str
+    variant: str = ""
+    hard: bool = False
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self.goal.task
+
+    @property
+    def arm(self) -> str:
+        """The arm that is asked for."""
+        return self.goal.arm
+
+    @property
+    def color(self) -> str:
+        """The colour that is asked for; empty where none is."""
+        return self.goal.color
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What simulator truth says of one trial. Empty `moved_arm` or `lifted_color`: none."""
+    """What simulator truth says of one trial. Empty `moved_arm` or `lifted_color`: none.
+
+    `asked`, `observed` and `complied` are by field of `Goal`, for every factor that the sentence fixes;
+    an empty observed value means that the behaviour showed none. `points` are those of the rubric, 0 to
+    100, None where they are not known.
+    """
 
     moved_arm: str
     lifted_color: str
     arm_complied: bool
     color_complied: bool
     done: bool
+    asked: Mapping[str, str] = field(default_factory=dict)
+    observed: Mapping[str, str] = field(default_factory=dict)
+    complied: Mapping[str, bool] = field(default_factory=dict)
+    points: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +113,9 @@ class Row:
 
     @property
     def complied(self) -> bool:
-        """Both the arm and the colour that the sentence named."""
-        return self.verdict.arm_complied and self.verdict.color_complied
+        """The arm, the colour and every other factor that the sentence named."""
+        verdict = self.verdict
+        return verdict.arm_complied and verdict.color_complied and all(verdict.complied.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +203,7 @@ def verdict_words(row: Row) -> str:
     moved = f"{row.verdict.moved_arm} arm" if row.verdict.moved_arm else "no arm"
     lifted = f"{row.verdict.lifted_color} cube" if row.verdict.lifted_color else "nothing"
     obeyed = "complied" if row.complied else "did not comply"
-    return f"{moved} moved, {lifted} lifted: {obeyed}, {'done' if row.verdict.done else 'not done'}"
+    seen = f"{moved} moved, {lifted} lifted"
+    if set(row.verdict.observed) - {"arm", "color"}:
+        seen = ", ".join(f"{name} {value or 'none'}" for name, value in row.verdict.observed.items())
+    return f"{seen}: {obeyed}, {'done' if row.verdict.done else 'not done'}"

@@ -53,7 +53,7 @@ def run_trial(
         GraphError: A service of the graph refused or was silent.
     """
     client.home()
-    client.reset_scene(trial.task, trial.seed)
+    client.reset_scene(trial.task, trial.seed, hard=trial.hard, variant=trial.variant)
     client.wait_for_frames()
     client.take_real_time_factor()
     if camera is not None:

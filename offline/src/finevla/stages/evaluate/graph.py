@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any
 
-from finevla.sim.language import FACTORS
-from finevla.sim.rollout import Rollout
-from finevla.sim.score import Score
-from finevla.stages.demo.plan import pair_trials
+from finevla.sim.factors import ALIASES
+from finevla.stages.demo.facts import median
+from finevla.stages.demo.graph_types import GraphError, PolicyFigures
 from finevla.stages.demo.rows import Row, Trial
-from finevla.stages.evaluate.paired import Outcome, Pair, summarize
+from finevla.stages.evaluate.paired import Outcome, Pair, RunResult, summarize
 
 MEASURES = ("compliance", "success")
 
@@ -40,20 +40,63 @@ class Difference:
 
 def trials_of(pair: Pair, first_index: int) -> tuple[Trial, Trial]:
     """The two instructions of a pair as trials of the graph, in the order of the pair's goals."""
-    return pair_trials(pair.spec, pair.goals[0], pair.factor, pair.template, pair.number, first_index)
-
-
-def rollout_of(row: Row, frame_period_s: float) -> Rollout:
-    """A row of the graph in the shape of a run in process, so that both are counted alike."""
-    verdict = row.verdict
-    score = Score(
-        moved_arm=verdict.moved_arm or None,
-        lifted_color=verdict.lifted_color or None,
-        arm_complied=verdict.arm_complied,
-        color_complied=verdict.color_complied,
-        done=verdict.done,
+    first, second = (
+        Trial(
+            index=first_index + i,
+            pair=pair.number,
+            factor=pair.factor,
+            seed=pair.spec.seed,
+            goal=goal,
+            text=text,
+            changed=changed_words(text, pair.texts[1 - i]),
+            variant=pair.spec.variant,
+            hard=pair.spec.hard,
+        )
+        for i, (goal, text) in enumerate(zip(pair.goals, pair.texts, strict=True))
     )
-    return Rollout(score, round(row.seconds / frame_period_s), row.reason_code == "settled")
+    return first, second
+
+
+def changed_words(text: str, other_text: str) -> str:
+    """The words of `text` that are not in `other_text` at their place, separated by spaces."""
+    words, others = text.split(), other_text.split()
+    blocks = SequenceMatcher(None, words, others, autojunk=False).get_opcodes()
+    return " ".join(word for kind, i, k, _, _ in blocks if kind != "equal" for word in words[i:k])
+
+
+def result_of(row: Row, frame_period_s: float) -> RunResult:
+    """A row of the graph in the shape of a run in process, so that both are counted alike.
+
+    Raises:
+        GraphError: The graph did not judge every factor that the goal fixes.
+    """
+    verdict, asked = row.verdict, row.trial.goal.values()
+    missing = sorted(set(asked) - set(verdict.complied))
+    if missing:
+        raise GraphError(
+            f"the simulator did not judge {', '.join(missing)}",
+            where=row.trial.text,
+            expected=f"a verdict on {', '.join(asked)}",
+            found=f"one on {', '.join(verdict.complied) or 'nothing'}",
+            remedy="run the simulator and this command from the same version of finevla",
+        )
+    return RunResult(
+        observed={name: _value(name, verdict.observed[name]) for name in asked},
+        complied={name: verdict.complied[name] for name in asked},
+        done=verdict.done,
+        points=verdict.points,
+        frames=round(row.seconds / frame_period_s),
+        settled=row.reason_code == "settled",
+        refused=(row.reason_code or row.ending) if row.ending == "rejected" else "",
+        still=row.ending == "rejected",
+    )
+
+
+def _value(name: str, text: str) -> Any:
+    """A value of a factor from the text that a message carries; None where it is empty."""
+    if not text:
+        return None
+    return tuple(text.split()) if name == "order" else text
 
 
 def run_pairs(
@@ -78,8 +121,23 @@ def run_pairs(
         for row in done:
             report(row)
         rows += done
-        outcomes.append(Outcome(pair, tuple(rollout_of(row, frame_period_s) for row in done)))
+        outcomes.append(Outcome(pair, tuple(result_of(row, frame_period_s) for row in done)))
     return outcomes, rows
+
+
+def timing(rows: Sequence[Row], figures: PolicyFigures) -> dict[str, Any]:
+    """How fast policy and simulator were, for the provenance of a result; times in s, None where unknown."""
+    factors = [row.real_time_factor for row in rows if row.real_time_factor is not None]
+    codes = [row.reason_code for row in rows]
+    return {
+        "inference_s": {
+            "p50": median([row.latency_s for row in rows if row.latency_s > 0]),
+            "p95": figures.latency_p95_s,
+        },
+        "sentence_to_chunk_s": median([row.applied_s for row in rows if row.applied_s is not None]),
+        "real_time_factor": min(factors, default=None),
+        "endings": {code: codes.count(code) for code in sorted(set(codes))},
+    }
 
 
 def first_tries(
@@ -93,7 +151,7 @@ def first_tries(
         factors: Those of the pairs.
     """
     period_s = 1.0  # lengths have no part in these shares
-    firsts = [rollout_of(row.first, period_s) for row in rows]
+    firsts = [result_of(row.first, period_s) for row in rows]
     counted = summarize(
         [Outcome(outcome.pair, tuple(firsts[2 * i : 2 * i + 2])) for i, outcome in enumerate(outcomes)],
         factors,
@@ -106,17 +164,17 @@ def first_tries(
 
 def compare(graph: Mapping[str, Any], inprocess: Mapping[str, Any]) -> list[Difference]:
     """Both results side by side, for the factors that they share (colour and color are one)."""
-    theirs = {FACTORS.get(name, name): entry for name, entry in inprocess["factors"].items()}
+    theirs = {ALIASES.get(name, name): entry for name, entry in inprocess["factors"].items()}
     return [
         Difference(
             factor,
             measure,
             float(entry[measure]),
             int(entry["n"]),
-            float(theirs[FACTORS.get(factor, factor)][measure]),
-            int(theirs[FACTORS.get(factor, factor)]["n"]),
+            float(theirs[ALIASES.get(factor, factor)][measure]),
+            int(theirs[ALIASES.get(factor, factor)]["n"]),
         )
         for factor, entry in graph["factors"].items()
-        if FACTORS.get(factor, factor) in theirs
+        if ALIASES.get(factor, factor) in theirs
         for measure in MEASURES
     ]

@@ -17,16 +17,15 @@ from rich.table import Table
 
 from finevla.contract import load_contract
 from finevla.errors import FineVLAError
-from finevla.sim.language import FACTORS
+from finevla.sim.factors import ALIASES, FACTORS, OOD
 from finevla.sim.tasks import task_named
-from finevla.stages.demo.facts import median
 from finevla.stages.demo.rows import REPEAT_RULE, Row, repeated
 from finevla.stages.demo.run import run_valid_trial
 from finevla.stages.demo.session import Session, open_session
 from finevla.stages.demo.table import report_console
-from finevla.stages.evaluate.graph import Difference, compare, first_tries, run_pairs
+from finevla.stages.evaluate.graph import Difference, compare, first_tries, run_pairs, timing
 from finevla.stages.evaluate.paired import Outcome, plan_pairs, run_rows, summarize
-from finevla.stages.evaluate.paired_verb import EVALUATION_SEEDS
+from finevla.stages.evaluate.plan import EVALUATION_SEEDS, row_names
 from finevla.stages.report import write_json
 
 
@@ -39,13 +38,13 @@ class Config:
     """
 
     factors: str = "arm,color"
-    """Factors, separated by commas: arm, color (or colour)."""
+    """Factors, separated by commas, as in `evaluate paired`."""
     n: int = 5
     """Pairs per factor; each pair is two instructions."""
     seed: int = 1000
     """Seed of the first scene; pair i is in scene seed + i."""
-    task: str = "pick_lift,place_in_bowl"
-    """Tasks, separated by commas, taken in turn."""
+    task: str = ""
+    """Tasks, separated by commas, taken in turn; those that vary the factor when not given."""
     bundle: Path | None = None
     """Bundle to measure; the one that ships with the library when not given."""
     repeats: int = 0
@@ -100,15 +99,14 @@ def main(config: Config) -> int:
 
 
 def _checked(config: Config) -> tuple[list[str], list[str]]:
-    factors, tasks = (
-        [name.strip() for name in text.split(",") if name.strip()] for text in (config.factors, config.task)
-    )
+    names = row_names(config.factors)
+    tasks = [name.strip() for name in config.task.split(",") if name.strip()]
     for task in tasks:
         task_named(task)
     last = config.seed + config.n
     for right, where, expected, found in (
-        (bool(factors) and set(factors) <= set(FACTORS), "--factors", sorted(FACTORS), factors),
-        (bool(tasks), "--task", "at least one task", tasks),
+        (0 < len(names) == len(set(names)), "--factors", "each once", names),
+        (bool(tasks) or not config.task, "--task", "at least one task", tasks),
         (config.n >= 1, "--n", "1 or more", config.n),
         (0 <= config.seed < last <= EVALUATION_SEEDS, "--seed", f"scenes below {EVALUATION_SEEDS}", last),
     ):
@@ -120,13 +118,13 @@ def _checked(config: Config) -> tuple[list[str], list[str]]:
                 found=found,
                 remedy="finevla evaluate graph --help explains the flags",
             )
-    return factors, tasks
+    return names, tasks
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text())
-        named = [FACTORS[name] for name in document["factors"]]
+        named = [FACTORS[ALIASES.get(name, name)] for name in document["factors"] if name != OOD]
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise FineVLAError(
             "the result to compare with cannot be read",
@@ -146,28 +144,19 @@ def _result(
     result = summarize(outcomes, factors)
     for factor, shares in first_tries(outcomes, rows, factors).items():
         result["factors"][factor] |= shares
-    figures = session.client.policy_figures()
     result["provenance"] = {
         "command": "finevla evaluate graph",
         "checkpoint_id": session.checkpoint_id,
         "contract_hash": load_contract().hash,
         "seed": config.seed,
-        "tasks": [name.strip() for name in config.task.split(",")],
+        "tasks": sorted({outcome.pair.spec.task for outcome in outcomes}),
         "versions": {name: metadata.version(name) for name in ("numpy", "sapien", "rclpy")},
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "inference_s": {
-            "p50": median([row.latency_s for row in rows if row.latency_s > 0]),
-            "p95": figures.latency_p95_s,
-        },
-        "sentence_to_chunk_s": median([row.applied_s for row in rows if row.applied_s is not None]),
-        "real_time_factor": min(
-            (r.real_time_factor for r in rows if r.real_time_factor is not None), default=None
-        ),
         "repeats": config.repeats,
         "repeated": repeated(rows),
         "repeat_rule": REPEAT_RULE,
-        "endings": {code: sum(r.reason_code == code for r in rows) for code in {r.reason_code for r in rows}},
+        **timing(rows, session.client.policy_figures()),
     }
     result["runs"] = run_rows(outcomes)
     return result

@@ -11,15 +11,22 @@ from numpy.typing import NDArray
 
 from finevla.bag import EpisodeWriter, messages
 from finevla.bag.images import encode_jpeg
+from finevla.bag.language import LANGUAGE_FILE, EpisodeLanguage
 from finevla.contract.clock import to_ns
 from finevla.contract.episode import EpisodeInfo
 from finevla.contract.instruction import parse
 from finevla.contract.robot import ARM_SIDES, RobotContract
+from finevla.sim.language.describe import describe
+from finevla.sim.log import EpisodeLog
 from finevla.sim.rollout import Demonstration
+from finevla.sim.truth import Truth
 from finevla.stages.report import plain
 
 TRUTH_FILE = "truth.json"
-"""Simulator truth beside the bag's messages; no topic holds it, so that no policy can learn it."""
+"""Simulator truth beside the bag's messages; no topic holds it, so that no policy can learn it.
+
+What a policy may be told of an episode is in another file, `finevla.bag.language.LANGUAGE_FILE`.
+"""
 
 ACCEPTED = 1
 """`InstructionStatus.ACCEPTED`."""
@@ -47,6 +54,8 @@ def write_demonstration(
         for stamp_ns, topic, message in log:
             writer.write(topic, stamp_ns, message)
         writer.attach(TRUTH_FILE, json.dumps(_truth(demo)) + "\n")
+        if demo.log is not None:
+            writer.attach(LANGUAGE_FILE, _language(demo, demo.log, contract).text())
         return writer.close()
 
 
@@ -105,13 +114,28 @@ def _resampled(
     )
 
 
+def _language(demo: Demonstration, log: EpisodeLog, contract: RobotContract) -> EpisodeLanguage:
+    told = describe(demo.spec, demo.goal, log, demo.states, contract)
+    return EpisodeLanguage(demo.text, told.raw, told.steps, told.paragraph, told.values)
+
+
+def _frame(truth: Truth) -> dict[str, Any]:
+    return {
+        "objects": truth.objects,
+        "tips": truth.tips,
+        "openings": truth.openings,
+        "pressed": truth.joints,
+        "touching": {side: sorted(names) for side, names in truth.touching.items()},
+    }
+
+
 def _truth(demo: Demonstration) -> dict[str, Any]:
     document: dict[str, Any] = plain(
         {
             "scene": demo.spec,
             "goal": demo.goal,
             "score": demo.score,
-            "frames": [{"cubes": t.cubes, "bowl": t.bowl, "tips": t.tips} for t in demo.truths],
+            "frames": [_frame(truth) for truth in demo.truths],
         }
     )
     return document

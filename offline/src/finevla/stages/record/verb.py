@@ -7,19 +7,17 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 
 from finevla.bag.writer import RECORDING_DIR
 from finevla.contract.robot import load_contract
 from finevla.errors import FineVLAError, SimulationError
 from finevla.sim.rollout import demonstrate
-from finevla.sim.tasks import task_named
+from finevla.sim.tasks import task_list
 from finevla.sim.world import World
+from finevla.stages.pool import map_jobs
 from finevla.stages.record.bag import write_demonstration
 from finevla.stages.record.plan import Planned, plan, scenes
 from finevla.stages.report import (
@@ -27,7 +25,6 @@ from finevla.stages.report import (
     REPORT_FILE,
     Rejected,
     plain,
-    progress,
     write_json,
     write_jsonl,
 )
@@ -43,20 +40,24 @@ log = logging.getLogger("finevla.record")
 class Config:
     """Records demonstrations of the scripted expert in the simulator as rosbag2 bags.
 
-    Balanced over task, arm and color. An interrupted recording goes on where it stopped when the
-    same command is given again.
+    Balanced over tasks and over the values of every factor. An interrupted recording goes on where it
+    stopped when the same command is given again.
     """
 
     out: Path
     """Folder of the bags."""
     task: str = "pick_lift,place_in_bowl"
-    """Tasks, separated by commas."""
+    """Tasks, separated by commas, or all."""
     episodes: int = 400
     """Number of episodes in all."""
     seed: int = 0
     """Decides scenes, sentences and disturbances."""
     noise: float = 1.0
     """Strength of the pushes that the followers get, so that the data shows recovery; 0 is none."""
+    plain: bool = False
+    """Only what every goal of a task fixes, such as arm and colour: no approach from a side, no two bowls."""
+    hard: float = 0.0
+    """Share of the episodes, 0 to 1, in the hard version: other room, light, clutter, table height."""
     workers: int = 1
     """Processes that simulate."""
     json: bool = False
@@ -71,6 +72,7 @@ class Job:
     out: Path
     seed: int
     noise: float
+    hard: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,9 @@ def record_episode(job: Job) -> Done:
     """Tries scenes until the expert succeeds in one, and writes that one; failures are listed."""
     failed: list[Rejected] = []
     contract = load_contract()
-    for spec in scenes(job.planned, job.seed):
+    for spec, goal in scenes(job.planned, job.seed, hard=job.hard):
         try:
-            demo = demonstrate(_world(), job.planned.goal, spec.seed, job.noise, spec=spec, samples=True)
+            demo = demonstrate(_world(), goal, spec.seed, job.noise, spec=spec, samples=True)
         except SimulationError as err:
             failed.append(Rejected(f"{job.planned.name} seed {spec.seed}", "not_simulated", str(err)))
             continue
@@ -107,19 +109,14 @@ def record_episode(job: Job) -> Done:
     return Done(job.planned.name, 0, tuple(failed))
 
 
-def _run(jobs: list[Job], workers: int) -> Iterator[Done]:
-    with progress("episodes") as bar:
-        task = bar.add_task("recording", total=len(jobs))
-        if workers <= 1:
-            for job in jobs:
-                yield record_episode(job)
-                bar.advance(task)
-            return
-        # Spawned, because a process that has rendered does not survive a fork.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for done in pool.map(record_episode, jobs, chunksize=1):
-                yield done
-                bar.advance(task)
+def _is_hard(planned: Planned, share: float) -> bool:
+    """Spreads the hard episodes evenly over the recording."""
+    return int((planned.number + 1) * share) > int(planned.number * share)
+
+
+def _kind(planned: Planned) -> str:
+    values = " ".join(value for _, value in planned.wish.values)
+    return " ".join(part for part in (planned.wish.task, planned.wish.variant, values) if part)
 
 
 def _claim(config: Config) -> None:
@@ -128,6 +125,8 @@ def _claim(config: Config) -> None:
         "task": config.task,
         "seed": config.seed,
         "noise": config.noise,
+        "plain": config.plain,
+        "hard": config.hard,
         "contract_hash": load_contract().hash,
     }
     path = config.out / CONFIG_FILE
@@ -159,18 +158,22 @@ def record(config: Config) -> dict[str, object]:
         FineVLAError: The folder holds another recording, or there is no such task.
         SimulationError: An episode succeeded in none of its scenes.
     """
-    tasks = [name.strip() for name in config.task.split(",") if name.strip()]
-    for name in tasks:
-        task_named(name)
+    tasks = task_list(config.task)
+    if not 0.0 <= config.hard <= 1.0:
+        raise FineVLAError(
+            "the share of hard scenes is not right", where="--hard", expected="0 to 1", found=config.hard
+        )
     if not tasks or config.episodes < 1:
         raise FineVLAError("there is nothing to record", remedy="name a task and at least one episode")
     started = time.monotonic()
     _claim(config)
-    planned = plan(tasks, config.episodes)
+    planned = plan(tasks, config.episodes, plain=config.plain)
     jobs = [
-        Job(p, config.out, config.seed, config.noise) for p in planned if not (config.out / p.name).exists()
+        Job(p, config.out, config.seed, config.noise, _is_hard(p, config.hard))
+        for p in planned
+        if not (config.out / p.name).exists()
     ]
-    done = list(_run(jobs, config.workers))
+    done = list(map_jobs(record_episode, jobs, config.workers, "recording", "episodes"))
     failed = [item for result in done for item in result.failed]
     seconds = time.monotonic() - started
     counts: dict[str, object] = {
@@ -179,7 +182,7 @@ def record(config: Config) -> dict[str, object]:
         "recorded_now": sum(result.frames > 0 for result in done),
         "frames_now": sum(result.frames for result in done),
         "failed_attempts": dict(Counter(item.reason for item in failed)),
-        "goals": dict(Counter(f"{p.goal.task} {p.goal.arm} {p.goal.color}" for p in planned)),
+        "kinds": dict(Counter(_kind(p) for p in planned)),
         "seconds": round(seconds, 2),
     }
     _report(config, counts, failed)

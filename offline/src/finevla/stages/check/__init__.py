@@ -1,0 +1,1 @@
+"""Checks of what the simulator makes: is every text true of its episode?"""

@@ -1,0 +1,1 @@
+"""Draw a contact sheet of the simulated tasks: `finevla sim sheet`."""
