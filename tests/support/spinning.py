@@ -11,6 +11,10 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
 
+AGAIN_S = 10.0
+"""When a call that was not answered is made again, s."""
+
+
 class Client(Node):
     """Calls services and collects messages."""
 
@@ -19,10 +23,15 @@ class Client(Node):
         client = self.create_client(kind, name)
         assert client.wait_for_service(timeout_sec=timeout_s), name
         time.sleep(0.3)  # the server must have found this client too, or its answer has nobody to go to
-        done = threading.Event()
-        future = client.call_async(kind.Request(**fields))
-        future.add_done_callback(lambda _future: done.set())
-        assert done.wait(timeout_s), f"{name} did not answer"
+        end = time.monotonic() + timeout_s
+        while (left := end - time.monotonic()) > 0:
+            # Asked again after a while, because an answer is lost where the server has not found us yet.
+            done = threading.Event()
+            future = client.call_async(kind.Request(**fields))
+            future.add_done_callback(lambda _future, done=done: done.set())
+            if done.wait(min(left, AGAIN_S)):
+                break
+        assert future.done(), f"{name} did not answer"
         self.destroy_client(client)
         return future.result()
 

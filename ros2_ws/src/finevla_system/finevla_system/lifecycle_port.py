@@ -20,6 +20,12 @@ TRANSITIONS = {
     "deactivate": Transition.TRANSITION_DEACTIVATE,
     "cleanup": Transition.TRANSITION_CLEANUP,
 }
+REACHED = {
+    "configure": NodeState.INACTIVE,
+    "activate": NodeState.ACTIVE,
+    "deactivate": NodeState.INACTIVE,
+    "cleanup": NodeState.UNCONFIGURED,
+}
 STATE_TIMEOUT_S = 2.0
 WAIT_STEP_S = 0.1
 ABSENCE_S = 1.0
@@ -73,7 +79,10 @@ class LifecyclePort:
         request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
         self._node.get_logger().info(f"{node}: {transition}")
         answer = self.call(self._clients[node][0], request, self._transition_timeout_s)
-        return bool(answer is not None and answer.success)
+        if answer is None:
+            # An answer can be lost while discovery is under way; what counts is where the node is.
+            return self.state(node) is REACHED[transition]
+        return bool(answer.success)
 
     def reason(self, node: str) -> str:
         """What the node told about its newest trouble."""

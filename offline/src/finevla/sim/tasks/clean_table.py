@@ -27,6 +27,8 @@ _TRAY_X_M = (0.320, 0.330)
 _TRAY_Y_M = (-0.012, 0.012)
 _X_M = (0.165, 0.215)
 _RGB = (0.20, 0.17, 0.14)
+_SLACK_M = 0.024
+"""A cube this near to its place in the tray stays: beside a wall or another cube fingers find no room."""
 
 
 class CleanTable(Task):
@@ -63,7 +65,7 @@ class CleanTable(Task):
         order = view.goal.order or view.spec.colors
         places = _places(tray, len(order), far=1.0 if view.goal.arm == "right" else -1.0)
         moves = [
-            Move(color + CUBE, CUBE_EDGE_M, place, yaw=0.0)
+            Move(color + CUBE, CUBE_EDGE_M, place, yaw=0.0, slack=_SLACK_M)
             for color, place in zip(order, places, strict=True)
         ]
         away = Waypoint(at(places[-1], view.table_z + LIFT_Z_M), OPEN_M)
