@@ -14,7 +14,9 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor
 
-_RIGS = itertools.count()
+_RIGS = itertools.count(1)  # 0 is the domain of the fixture `ros_context`
+AGAIN_S = 5.0
+"""When a call that was not answered is made again, s: its answer may have been lost during discovery."""
 
 
 class RosRig:
@@ -82,9 +84,17 @@ class RosRig:
         client = self.peer.create_client(kind, name)
         assert client.wait_for_service(seconds), name
         time.sleep(0.3)  # the server must have found this client too, or its answer has nobody to go to
-        future = client.call_async(request)
-        until(future.done, seconds)
-        return future.result()
+        end = time.monotonic() + seconds
+        while True:
+            future = client.call_async(request)
+            left = end - time.monotonic()
+            try:
+                until(future.done, min(left, AGAIN_S))
+            except AssertionError:
+                if left <= AGAIN_S:
+                    raise
+                continue
+            return future.result()
 
     def collect(self, kind: type, topic: str, qos: Any) -> list[Any]:
         """All messages of a topic from now on, in a list that grows."""

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
-
 AGAIN_S = 10.0
 """When a call that was not answered is made again, s."""
 
