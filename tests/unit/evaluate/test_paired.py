@@ -112,7 +112,7 @@ def test_workers_do_not_matter(tmp_path, capsys):
         assert (row["n"], row["compliance"], row["success"], row["switch_rate"]) == (2, 1.0, 1.0, 1.0)
         assert row["ci95"][0] < 0.5
     shown = capsys.readouterr().out
-    assert "average compliance 100.0 [51.0, 100.0] n=4" in shown
+    assert "Avg(ID), mean compliance on a scale of 100: 100.0 [51.0, 100.0] n=4" in shown
     assert "episodes per minute" in shown
     assert not list(tmp_path.glob("*.partial.jsonl"))
 

@@ -74,9 +74,9 @@ def table(result: Mapping[str, Any]) -> str:
 
 def _averages(result: Mapping[str, Any]) -> str:
     known, everything = average(result, "avg_id"), average(result, "avg_all")
-    lines = [f"average compliance {known} of 100, Avg(ID)"] if known else []
+    lines = [f"Avg(ID), mean compliance on a scale of 100: {known}"] if known else []
     if everything is not None and "ood" in result["factors"]:
-        lines.append(f"average compliance {everything} of 100, Avg(All)")
+        lines.append(f"Avg(All), with the combination never trained: {everything}")
     lines.append("n counts pairs; intervals are 95 %: Wilson, for points bootstrap over pairs")
     return "\n".join(lines)
 
