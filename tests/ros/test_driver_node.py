@@ -52,11 +52,7 @@ class Bench:
         }
 
     def transition(self, number: int) -> bool:
-        from lifecycle_msgs.msg import Transition
-        from lifecycle_msgs.srv import ChangeState
-
-        name = f"/{services.DRIVER_NODE}/change_state"
-        return self.client.call(ChangeState, name, transition=Transition(id=number)).success
+        return self.client.transition(services.DRIVER_NODE, number)
 
     def bring_up(self) -> None:
         from std_srvs.srv import SetBool
@@ -103,8 +99,9 @@ def make_bench(ros_context) -> Iterator:
 
         def make(port: int | None = None, **parameters) -> Bench:
             bench = Bench(ros_context, port or bus.port, **parameters)
-            stack.enter_context(spinning(ros_context, bench.node, bench.client))
+            # Destroyed after the spinning has ended, or the executor would wait for what is gone.
             stack.callback(bench.node.destroy_node)
+            stack.enter_context(spinning(ros_context, bench.node, bench.client))
             return bench
 
         try:

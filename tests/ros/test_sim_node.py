@@ -124,8 +124,6 @@ def test_the_leader_lifts_the_cube_through_the_real_driver(sim, ros_context):
     from finevla_perception.convert import ns_to_stamp
     from finevla_perception.qos import latched
     from finevla_sim.leader_node import LeaderNode
-    from lifecycle_msgs.msg import Transition
-    from lifecycle_msgs.srv import ChangeState
     from rclpy.parameter import Parameter
     from spinning import spinning
     from std_srvs.srv import SetBool, Trigger
@@ -160,8 +158,7 @@ def test_the_leader_lifts_the_cube_through_the_real_driver(sim, ros_context):
         assert told[-1].state == InstructionStatus.REJECTED
         assert "enable" in told[-1].reason
         for number in (1, 3):
-            name = f"/{services.DRIVER_NODE}/change_state"
-            assert sim.call(ChangeState, name, transition=Transition(id=number)).success
+            assert sim.transition(services.DRIVER_NODE, number)
         scene = sim.call(ResetScene, services.SIM_RESET_SCENE, task="pick_lift", seed=SEED)
         color = scene.truth.objects[0].color
         assert sim.call(SetBool, services.DRIVER_ENABLE, data=True).success

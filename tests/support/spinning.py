@@ -7,10 +7,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
-AGAIN_S = 10.0
+REACHED = {
+    Transition.TRANSITION_CONFIGURE: State.PRIMARY_STATE_INACTIVE,
+    Transition.TRANSITION_ACTIVATE: State.PRIMARY_STATE_ACTIVE,
+    Transition.TRANSITION_DEACTIVATE: State.PRIMARY_STATE_INACTIVE,
+    Transition.TRANSITION_CLEANUP: State.PRIMARY_STATE_UNCONFIGURED,
+}
+AGAIN_S = 5.0
 """When a call that was not answered is made again, s."""
 
 
@@ -34,6 +42,13 @@ class Client(Node):
         self.destroy_client(client)
         return future.result()
 
+    def transition(self, node: str, number: int, timeout_s: float = 60.0) -> bool:
+        """Makes a lifecycle transition; a request that was repeated finds the node where it is wanted."""
+        request = Transition(id=number)
+        answer = self.call(ChangeState, f"/{node}/change_state", timeout_s, transition=request)
+        state = self.call(GetState, f"/{node}/get_state", timeout_s).current_state.id
+        return bool(answer.success) or state == REACHED.get(number)
+
     def collect(self, kind, topic: str, qos) -> list:
         """A list that grows with every message of a topic."""
         messages: list = []
@@ -43,14 +58,22 @@ class Client(Node):
 
 @contextmanager
 def spinning(context, *nodes: Node) -> Iterator[None]:
-    """Spins nodes in a thread until the block ends."""
+    """Spins nodes in a thread until the block ends; they may be destroyed afterwards, not before."""
     executor = MultiThreadedExecutor(num_threads=4, context=context)
     for node in nodes:
         executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, name="test-executor")
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set() and context.ok():
+            executor.spin_once(timeout_sec=0.05)
+
+    thread = threading.Thread(target=spin, name="test-executor")
     thread.start()
     try:
         yield
     finally:
-        executor.shutdown(timeout_sec=5.0)
+        # In this order: an executor that is shut down while it spins raises in its thread.
+        stop.set()
         thread.join(5.0)
+        executor.shutdown(timeout_sec=5.0)
