@@ -15,7 +15,7 @@ import numpy as np
 from finevla.contract import ARM_SIDES, RobotContract, load_contract
 from finevla.errors import SimulationError
 from finevla.sim.goal import Goal
-from finevla.sim.imagine import grip_distance, imagine
+from finevla.sim.imagine import GRIPPER_M_S, grip_distance, imagine
 from finevla.sim.kinematics import base_pose, reach, solve_planar, tilt_of, tool_pose
 from finevla.sim.scene import SceneSpec
 from finevla.sim.tasks import task_named
@@ -25,7 +25,6 @@ from finevla.sim.truth import FloatArray, Truth
 
 SPEED_RAD_S = 1.3
 ACCELERATION_RAD_S2 = 4.0
-GRIPPER_M_S = 0.20
 
 _WIDEST_M = 0.060
 """An object keeps a gripper that is told to close open by this much at most."""
@@ -150,7 +149,6 @@ class Expert:
             grip=float(command[-1]),
             roll=float(command[5]),
             tilt=tilt_of(self.contract, side, command),
-            touching=truth.touching.get(side, frozenset()),
         )
 
     def _towards(self, leader: Leader, plan: Plan, dt_s: float) -> Leader:

@@ -27,7 +27,7 @@ Rule = Callable[[EpisodeLog, Goal], Any]
 
 APPROACH_M = 0.08
 """Length of the way before the first touch that tells the direction of approach."""
-STEEP = float(np.cos(np.deg2rad(35.0)))
+STEEP = float(np.sin(np.deg2rad(55.0)))
 TURNED_RAD = float(np.deg2rad(20.0))
 UPRIGHT = float(np.cos(np.deg2rad(25.0)))
 LYING = float(np.sin(np.deg2rad(25.0)))
@@ -114,7 +114,7 @@ def _approach(log: EpisodeLog, _: Goal) -> str | None:
     length = float(np.linalg.norm(came))
     if length < 0.02:
         return None
-    if came[2] / length > np.sin(np.deg2rad(55.0)):
+    if came[2] / length > STEEP:
         return "above"
     if abs(came[1]) >= abs(came[0]):
         return "left" if came[1] > 0 else "right"

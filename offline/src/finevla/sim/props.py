@@ -10,7 +10,7 @@ import sapien
 
 from finevla.sim.look import RGB
 from finevla.sim.room import paint
-from finevla.sim.scene import BOWL_HEIGHT_M, BOWL_RADIUS_M, CUBE_EDGE_M, FIXED, Kind, ObjectSpec, SceneSpec
+from finevla.sim.scene import BOWL_HEIGHT_M, BOWL_RADIUS_M, FIXED, Kind, ObjectSpec, SceneSpec
 from finevla.sim.truth import FloatArray
 
 DENSITY = 400.0
@@ -290,6 +290,3 @@ def _button(
         link.disable_gravity = True
     body.active_joints[0].set_drive_properties(0.0, _CAP_DAMPING, force_limit=100.0)
     return body
-
-
-__all__ = ["BUTTON_TRAVEL_M", "CUBE_EDGE_M", "Props", "rest_height"]

@@ -31,7 +31,6 @@ class Hand:
         grip: Commanded opening of the gripper, m.
         roll: Commanded angle of joint 6, rad.
         tilt: Commanded outward tilt of the gripper from straight down, rad.
-        touching: What its fingers touch, as in `Truth.touching`.
     """
 
     side: str
@@ -42,7 +41,6 @@ class Hand:
     grip: float
     roll: float = 0.0
     tilt: float = 0.0
-    touching: frozenset[str] = frozenset()
 
     def heading(self, xy: FloatArray) -> float:
         """Heading from the arm's base to a point on the table, rad."""

@@ -47,7 +47,6 @@ class Grip:
         thin: The gripper holds something as long as it is further open than this, m.
         hover: How far above `at` the hand gets ready, m.
         entry: Horizontal unit vector from the object to the side that the hand comes from; None: above.
-        open: How far the fingers are open before they close, m.
     """
 
     at: FloatArray
@@ -56,7 +55,6 @@ class Grip:
     thin: float = 0.020
     hover: float = HOVER_M
     entry: FloatArray | None = None
-    open: float = OPEN_M
 
 
 ENTRY_M = 0.085
@@ -87,16 +85,16 @@ def take(hand: Hand, grip: Grip) -> Waypoint:
     """
     off, height = apart(hand.tip, grip.at), max(float(hand.tip[2] - grip.at[2]), 0.0)
     z = float(grip.at[2])
-    closing = hand.closing(grip.open)
+    closing = hand.closing(OPEN_M)
     if closing and off < 2 * CENTERED_M and height < 0.020 and hand.opening > grip.thin - 0.002:
         return _with(grip, at(hand.commanded_tip, z), CLOSED_M)
     if grip.entry is not None and not (off <= CENTERED_M and height <= 0.006):
         return _from_the_side(hand, grip, grip.entry, closing)
     turned = abs(hand.roll - grip.roll) < TURNED_RAD or height < 0.5 * HOVER_M
-    if closing or off > CENTERED_M + FUNNEL * height or hand.opening < grip.open - 0.012 or not turned:
-        return _with(grip, at(grip.at, z + grip.hover), grip.open)
+    if closing or off > CENTERED_M + FUNNEL * height or hand.opening < OPEN_M - 0.012 or not turned:
+        return _with(grip, at(grip.at, z + grip.hover), OPEN_M)
     if height > 0.006 or off > CENTERED_M:
-        return _with(grip, grip.at, grip.open)
+        return _with(grip, grip.at, OPEN_M)
     return _with(grip, at(hand.commanded_tip, z), CLOSED_M)
 
 
@@ -107,14 +105,14 @@ def _from_the_side(hand: Hand, grip: Grip, side: FloatArray, closing: bool) -> W
     across = abs(float(rel[0] * side[1] - rel[1] * side[0]))
     height, z = float(hand.tip[2] - grip.at[2]), float(grip.at[2])
     entry = grip.at[:2] + ENTRY_M * side[:2]
-    ready = not closing and hand.opening > grip.open - 0.012
+    ready = not closing and hand.opening > OPEN_M - 0.012
     if ready and height < 0.012 and across < 0.014 and -CENTERED_M < along < ENTRY_M + 0.03:
-        return _with(grip, grip.at, grip.open)
+        return _with(grip, grip.at, OPEN_M)
     beside = float(np.hypot(*(hand.tip[:2] - entry)))
     turned = abs(hand.roll - grip.roll) < TURNED_RAD or height < 0.02
     if ready and turned and beside < CENTERED_M + FUNNEL * max(height, 0.0):
-        return _with(grip, at(entry, z), grip.open)
-    return _with(grip, at(entry, z + grip.hover), grip.open)
+        return _with(grip, at(entry, z), OPEN_M)
+    return _with(grip, at(entry, z + grip.hover), OPEN_M)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +160,15 @@ def carry(hand: Hand, put: Put) -> Waypoint:
     return Waypoint(at(put.tip, put.carry_z), CLOSED_M, put.tilt, put.roll)
 
 
-def let_go(hand: Hand, width: float, z: float, *, open_m: float = OPEN_M) -> Waypoint:
+def let_go(hand: Hand, width: float, z: float) -> Waypoint:
     """Opens where the hand is, and rises to height `z` once `width` fits between the fingers.
 
     It also rises where something keeps the fingers from opening.
     """
-    opens = hand.grip < open_m - 0.002
-    if opens and hand.opening < min(width + 0.012, open_m - 0.008):
-        return Waypoint(hand.commanded_tip, open_m, hand.tilt, hand.roll)
-    return Waypoint(at(hand.commanded_tip, z), open_m, None, hand.roll)
+    opens = hand.grip < OPEN_M - 0.002
+    if opens and hand.opening < min(width + 0.012, OPEN_M - 0.008):
+        return Waypoint(hand.commanded_tip, OPEN_M, hand.tilt, hand.roll)
+    return Waypoint(at(hand.commanded_tip, z), OPEN_M, None, hand.roll)
 
 
 def least_tilt(contract: RobotContract, side: str, tip: FloatArray) -> float:

@@ -30,7 +30,7 @@ class Partial:
         header: Everything that decides the result.
 
     Raises:
-        FineVLAError: The file belongs to another command, is damaged, or cannot be written.
+        FineVLAError: The file belongs to another configuration, is damaged, or cannot be written.
     """
 
     def __init__(self, path: Path | None, header: Mapping[str, Any]) -> None:
@@ -44,12 +44,13 @@ class Partial:
             lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
             self.rows = self._taken_over(path, [line for line in lines if line.endswith("\n")])
             path.write_text("".join(json.dumps(row) + "\n" for row in (self._header, *self.rows)), "utf-8")
-        except OSError as err:
+        except (OSError, UnicodeDecodeError) as err:
             raise FineVLAError(
                 "the partial result cannot be kept",
                 where=path,
+                expected="a file in a folder that can be written",
                 found=repr(err),
-                remedy="give a --json in a folder that can be written",
+                remedy="give another --json",
             ) from err
 
     def add(self, row: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from finevla.contract.robot import ARM_SIDES
-from finevla.errors import SimulationError
 from finevla.sim.factors import is_ood, variations
 from finevla.sim.goal import Goal
 from finevla.sim.scene import COLORS, SceneSpec
@@ -106,13 +105,3 @@ def scenes(planned: Planned, seed: int, *, hard: bool = False) -> Iterator[tuple
         fitting = [goal for goal in variations(spec) if wish.fits(goal)]
         if fitting:
             yield spec, fitting[planned.number % len(fitting)]
-
-
-def nothing_fits(planned: Planned) -> SimulationError:
-    """The error of an episode for which no scene was found."""
-    return SimulationError(
-        "no scene allows what an episode is to show",
-        where=planned.name,
-        expected=dict(planned.wish.values),
-        remedy="give another --seed, or fewer tasks",
-    )
