@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything below needs a POSIX shell, bash and Python 3.12.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow lint clean reproduce-demo-bundle
+.PHONY: help setup demo up test test-slow lint clean reproduce-demo-bundle reproduce-sweep
 
 ENTER := . scripts/env.sh
 
@@ -32,3 +32,6 @@ clean: ## remove what was built here; the environment stays in its cache
 
 reproduce-demo-bundle: setup ## make the shipped bundle again, from demonstrations to weights
 	@$(ENTER) && scripts/reproduce_demo_bundle.sh
+
+reproduce-sweep: setup ## the study of FG:Raw mixes: record, convert, train and evaluate all cells, draw the curve
+	@$(ENTER) && scripts/reproduce_sweep.sh

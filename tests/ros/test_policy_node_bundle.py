@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ pytest.importorskip("finevla_msgs.msg")
 pytest.importorskip("torch")
 module = pytest.importorskip("finevla_policy.policy_node")
 
+from bundles import edit
 from finevla_msgs.msg import PolicyStatus
 from finevla_perception.qos import latched
 from lifecycle_msgs.msg import Transition
@@ -20,6 +22,7 @@ from rclpy.parameter import Parameter
 from ros_rig import RosRig, until
 
 from finevla.contract import load_contract, services
+from finevla.contract.bundle import shipped_bundle
 
 pytestmark = pytest.mark.ros
 TOPICS = load_contract().topics
@@ -61,3 +64,27 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
     success, status = configure(bundle=str(tmp_path))
     assert not success
     assert str(tmp_path) in status.reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.pop("action"),
+        lambda d: d["action"]["steps"][0].pop("statistics"),
+        lambda d: d["action"].update(steps=[]),
+    ],
+)
+def test_a_bundle_without_action_statistics_is_refused_and_the_node_cannot_be_activated(tmp_path, change):
+    bundle = shutil.copytree(shipped_bundle(), tmp_path / "bundle")
+    edit(bundle, change)
+    overrides = [Parameter("bundle", value=str(bundle)), Parameter("latency_budget_s", value=1.0)]
+    with RosRig() as rig:
+        node = rig.add(module.PolicyNode(context=rig.context, parameter_overrides=overrides))
+        statuses = rig.collect(PolicyStatus, TOPICS.policy_status, latched())
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            request = ChangeState.Request(transition=Transition(id=transition))
+            answer = rig.call(ChangeState, f"/{services.POLICY_NODE}/change_state", request, 60)
+            assert not answer.success
+        until(lambda: statuses and statuses[-1].reason_code == "bundle_refused")
+        assert "action" in statuses[-1].reason
+        node.close()

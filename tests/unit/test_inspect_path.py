@@ -1,12 +1,14 @@
 """`finevla inspect` knows what it looks at, and every difference to the contract."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from fake_episode import TEXT, fake_bag
 
 from finevla.contract import load_contract
+from finevla.contract.bundle import shipped_bundle
 from finevla.errors import FineVLAError
 from finevla.stages.convert.verb import Config as ConvertConfig
 from finevla.stages.convert.verb import convert
@@ -77,11 +79,50 @@ def test_a_dataset_and_its_differences(tmp_path: Path) -> None:
 
 
 def test_a_training_directory_of_another_contract(tmp_path: Path) -> None:
-    document = {"contract": {**CONTRACT.document, "version": 9}, "dataset_hash": "abc"}
+    document = {"contract": {**CONTRACT.document, "version": 9}, "dataset_hash": "abc", "mix": "1:4"}
     (tmp_path / "run.json").write_text(json.dumps(document))
+    (tmp_path / "checkpoints" / "step_000004").mkdir(parents=True)
     finding = look(tmp_path, CONTRACT)
     assert finding.kind == "training directory"
     assert finding.problems == ("another contract: version: 1 != 9",)
+    assert finding.facts == {"dataset_hash": "abc", "mix": "1:4", "checkpoints": ["step_000004"]}
+
+
+def test_a_bundle_shows_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    path = shipped_bundle()
+    assert main(Config(path=path, json=True)) == 0
+    facts = json.loads(capsys.readouterr().out)["facts"]
+    weights, document = facts["weights"], json.loads((path / "bundle.json").read_text())
+    assert weights["parameters"] == sum(weights["per_module"].values()) == sum(weights["per_dtype"].values())
+    assert {"head.out", "backbone.text"} <= set(weights["per_module"])
+    assert weights["per_dtype"] == {"float32": weights["parameters"]}
+    assert facts["bytes"] == sum(file.stat().st_size for file in path.iterdir()) > 4 * weights["parameters"]
+    assert facts["text"] == document["text"]
+    assert facts["dimensions"] == document["dimensions"]
+    assert facts["model"] == document["model"]
+    assert facts["provenance"] == document["provenance"]
+    assert facts["signature"] == document["signature"]
+    assert facts["statistics"]["sanity"] == {"faults": [], "notes": []}
+    mean = document["action"]["steps"][0]["statistics"]["mean"][0]
+    row = facts["statistics"]["action"]["mean, spread, smallest, largest"][CONTRACT.joint_names[0]]
+    assert row[0] == pytest.approx(mean, abs=1e-6)
+
+
+def test_a_bundle_is_shown_as_text_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(Config(path=shipped_bundle())) == 0
+    text = capsys.readouterr().out
+    for part in ("per_module", "manifest_hash", "mix:", "dimensions", "words:", "matches the contract"):
+        assert part in text
+
+
+def test_an_altered_bundle_does_not_match(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = shutil.copytree(shipped_bundle(), tmp_path / "bundle")
+    card = bundle / "README.md"
+    card.write_text(card.read_text() + "Safe for children.\n")
+    assert main(Config(path=bundle)) == 1
+    text = capsys.readouterr().out
+    assert "README.md was altered" in text
+    assert "does NOT match" in text
 
 
 def test_a_damaged_bundle_is_a_bundle_that_does_not_match(tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ VERBS: Mapping[tuple[str, ...], tuple[str, str]] = {
     ("convert",): ("finevla.stages.convert.verb", "convert bags to a LeRobot dataset"),
     ("inspect",): ("finevla.stages.inspect.verb", "show what a bag, a dataset or a bundle holds"),
     ("train",): ("finevla.stages.train.verb", "train a policy on a dataset"),
+    ("sweep",): (
+        "finevla.stages.sweep.verb",
+        "train and evaluate one policy per FG:Raw mix, head and seed, and draw the curve",
+    ),
     ("export",): ("finevla.stages.export.verb", "make a verified bundle of a trained policy"),
     ("evaluate", "paired"): (
         "finevla.stages.evaluate.paired_verb",
@@ -49,6 +53,10 @@ VERBS: Mapping[tuple[str, ...], tuple[str, str]] = {
     ("evaluate", "closed-loop"): (
         "finevla.stages.evaluate.closed_loop_verb",
         "measure success over tasks, clean and randomised",
+    ),
+    ("evaluate", "openloop"): (
+        "finevla.stages.evaluate.openloop_verb",
+        "errors on held-out episodes of a dataset, and what the words change in them",
     ),
     ("evaluate", "graph"): (
         "finevla.stages.evaluate.graph_verb",

@@ -13,7 +13,7 @@ from finevla.contract.bundle import BundleContent, write_bundle
 from finevla.contract.images import WorkspaceCrop
 from finevla.contract.transforms import Chain, JointStatistics, Normalize
 from finevla.errors import BundleError
-from finevla.policy.config import PolicyConfig
+from finevla.policy.config import CompactConfig, PolicyConfig
 from finevla.policy.model import build_network, network_weights
 from finevla.policy.text import Vocabulary
 from finevla.sim.language import words
@@ -27,18 +27,28 @@ def untrained(path, known):
     vocabulary = Vocabulary.from_texts([" ".join(known)])
     rows = np.random.default_rng(0).uniform(contract.lower, contract.upper, (100, contract.dof))
     chain = Chain((Normalize(JointStatistics.of(contract.joint_names, rows), (0.01,) * contract.dof),))
-    config = PolicyConfig(
-        cameras=1, vocabulary_size=vocabulary.size, dof=contract.dof, horizon=contract.horizon
-    )
+    backbone = CompactConfig(vocabulary_size=vocabulary.size)
+    config = PolicyConfig(cameras=1, dof=contract.dof, horizon=contract.horizon, backbone=backbone)
     content = BundleContent(
         model=config.to_json(),
         images={contract.sync.pivot: WorkspaceCrop((320, 240), (102, 50, 218, 166))},
         dt_s=contract.frame_period_s,
         horizon=contract.horizon,
-        vocabulary=vocabulary.words,
+        text=vocabulary.to_json(),
+        dimensions={},
         state=chain,
         action=chain,
-        provenance={"dataset_hash": "x", "commands": [], "seeds": {}, "git_commit": "x"},
+        provenance={
+            "dataset_hash": "none",
+            "manifest_hash": "none",
+            "mix": "fg",
+            "commands": [],
+            "seeds": {"network": 0},
+            "git_commit": "none",
+            "steps": 0,
+            "episodes": 0,
+            "frames": 0,
+        },
     )
     write_bundle(path, contract, content, network_weights(build_network(config, seed=0)))
     return path

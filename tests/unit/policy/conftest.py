@@ -12,7 +12,7 @@ from finevla.contract import RobotContract, load_contract
 from finevla.contract.bundle import BundleContent
 from finevla.contract.images import WorkspaceCrop
 from finevla.contract.transforms import Chain, JointStatistics, Normalize
-from finevla.policy.config import PolicyConfig
+from finevla.policy.config import CompactConfig, PolicyConfig
 from finevla.policy.model import build_network, network_weights
 from finevla.policy.text import Vocabulary
 from finevla.stages.train.data import FrameCache
@@ -61,8 +61,11 @@ def toy_cache(contract: RobotContract) -> Callable[..., FrameCache]:
             state=np.tile(contract.home, (episodes * length, 1)),
             action=np.repeat([goal for _, _, goal in rows], length, axis=0),
             starts=np.arange(episodes + 1) * length,
-            texts=tuple(text for _, text, _ in rows),
+            fine=tuple(text for _, text, _ in rows),
+            raw=("lift the cube",) * episodes,
+            groups=("lift the cube",) * episodes,
             dataset_hash="toy",
+            images={contract.sync.pivot: CROP},
         )
 
     return build
@@ -79,18 +82,28 @@ def normalization(contract: RobotContract) -> Chain:
 @pytest.fixture(scope="session")
 def content(contract: RobotContract, normalization: Chain) -> BundleContent:
     vocabulary = Vocabulary.from_texts(["lift the red cube with the left arm", "blue right"])
-    config = PolicyConfig(
-        cameras=1, vocabulary_size=vocabulary.size, dof=contract.dof, horizon=contract.horizon
-    )
+    backbone = CompactConfig(vocabulary_size=vocabulary.size)
+    config = PolicyConfig(cameras=1, dof=contract.dof, horizon=contract.horizon, backbone=backbone)
     return BundleContent(
         model=config.to_json(),
         images={contract.sync.pivot: CROP},
         dt_s=contract.frame_period_s,
         horizon=contract.horizon,
-        vocabulary=vocabulary.words,
+        text=vocabulary.to_json(),
+        dimensions={"actor": ("left_arm",), "color": ("blue", "red")},
         state=normalization,
         action=normalization,
-        provenance={"dataset_hash": "x", "commands": [], "seeds": {}, "git_commit": "x"},
+        provenance={
+            "dataset_hash": "toy",
+            "manifest_hash": "toy",
+            "mix": "1:1",
+            "commands": [],
+            "seeds": {},
+            "git_commit": "toy",
+            "steps": 1,
+            "episodes": 1,
+            "frames": 200,
+        },
     )
 
 

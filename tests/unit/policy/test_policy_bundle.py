@@ -1,31 +1,28 @@
-"""The bundle: read back as written, refused when anything about it is wrong."""
+"""The bundle: read back as written, whole or absent, with a card, in one or many files of weights."""
 
 from __future__ import annotations
 
-import copy
-import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from bundles import edit
+from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
-from finevla.contract import RobotContract
-from finevla.contract.bundle import (
-    DOCUMENT_FILE,
-    WEIGHTS_FILE,
-    BundleContent,
-    _sign,
-    read_bundle,
-    write_bundle,
-)
+from finevla.contract import RobotContract, bundle_weights
+from finevla.contract.bundle import CARD_FILE, WEIGHTS_FILE, BundleContent, read_bundle, write_bundle
+from finevla.contract.bundle_card import model_card
+from finevla.contract.bundle_content import TEXT_TYPES
+from finevla.contract.bundle_weights import Tensors, read_tensors
 from finevla.contract.images import WorkspaceCrop
-from finevla.contract.robot import contract_from_document
-from finevla.errors import BundleError
+from finevla.errors import BundleError, PolicyError
+from finevla.policy.inference import load_policy
+from finevla.policy.text import codec_from_json
 
 
 @pytest.fixture
@@ -33,20 +30,20 @@ def bundle(tmp_path: Path, contract: RobotContract, content: BundleContent, weig
     return write_bundle(tmp_path / "bundle", contract, content, weights)
 
 
-def edit(bundle: Path, change: Callable[[dict[str, Any]], object], sign: bool = True) -> None:
-    """Changes bundle.json, with a fresh signature as a forger would make it."""
-    document = json.loads((bundle / DOCUMENT_FILE).read_text())
-    change(document)
-    if sign:
-        document["signature"] = _sign(document)
-    (bundle / DOCUMENT_FILE).write_text(json.dumps(document))
+def same(first: dict, second: dict) -> bool:
+    return set(first) == set(second) and all(np.array_equal(first[n], second[n]) for n in first)
 
 
-def test_round_trip(bundle: Path, contract: RobotContract, content: BundleContent, weights: dict) -> None:
-    read = read_bundle(bundle, contract)
+def test_round_trip(tmp_path: Path, contract: RobotContract, content: BundleContent, weights: dict) -> None:
+    content = replace(content, files={"tokenizer.json": b"{}\n"})
+    read = read_bundle(write_bundle(tmp_path / "bundle", contract, content, weights), contract)
     assert read.content == content
-    assert set(read.weights) == set(weights)
-    assert all(np.array_equal(read.weights[name], array) for name, array in weights.items())
+    assert read.files == {"tokenizer.json": b"{}\n"}
+    assert same(dict(read.weights), weights)
+    assert same(load_file(read.path / WEIGHTS_FILE), weights)
+    assert {p.name for p in read.path.iterdir()} == {
+        "bundle.json", "README.md", "tokenizer.json", "weights.safetensors",
+    }  # fmt: skip
 
 
 def test_same_content_gives_the_same_signature(
@@ -54,81 +51,97 @@ def test_same_content_gives_the_same_signature(
 ) -> None:
     again = write_bundle(tmp_path / "again", contract, content, weights)
     assert read_bundle(again, contract).signature == read_bundle(bundle, contract).signature
+    other = write_bundle(tmp_path / "c", contract, replace(content, files={"a.json": b"{}"}), weights)
+    assert read_bundle(other, contract).signature != read_bundle(bundle, contract).signature
 
 
-def test_altered_weights_and_document_are_refused(bundle: Path, contract: RobotContract) -> None:
-    edit(bundle, lambda d: d.update(horizon=8), sign=False)
-    with pytest.raises(BundleError, match="altered after it was signed"):
-        read_bundle(bundle, contract)
+def test_others_may_read_what_they_could_read_of_other_files(bundle: Path) -> None:
+    assert len({file.stat().st_mode for file in bundle.iterdir()}) == 1
 
 
-def test_altered_weights_are_refused(bundle: Path, contract: RobotContract) -> None:
-    blob = bytearray((bundle / WEIGHTS_FILE).read_bytes())
-    blob[-1] ^= 1
-    (bundle / WEIGHTS_FILE).write_bytes(blob)
-    with pytest.raises(BundleError, match=f"{WEIGHTS_FILE} was altered"):
-        read_bundle(bundle, contract)
-
-
-def test_another_contract_is_refused_with_the_difference(bundle: Path, contract: RobotContract) -> None:
-    document = copy.deepcopy(dict(contract.document))
-    document["rates_hz"]["camera"] = 15
-    with pytest.raises(BundleError) as caught:
-        read_bundle(bundle, contract_from_document(document))
-    assert "rates_hz.camera: 15 != 30" in caught.value.found
-
-
-def test_another_joint_order_is_refused_as_such(bundle: Path, contract: RobotContract) -> None:
-    edit(bundle, lambda d: d["joint_names"].reverse())
-    with pytest.raises(BundleError, match="another joint order"):
-        read_bundle(bundle, contract)
-
-
-def _statistics(document: dict[str, Any]) -> dict[str, Any]:
-    return document["action"]["steps"][0]["statistics"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda d: d.update(format_version=2), "another format version"),
-        (lambda d: d.pop("vocabulary"), "lacks parts"),
-        (lambda d: d.update(vocabulary=["red", "red"]), "repeated words"),
-        (lambda d: d.update(dt_s=0.5), "impossible timing"),
-        (lambda d: d.update(images={}), "cameras"),
-        (lambda d: d["provenance"].pop("dataset_hash"), "where it comes from"),
-        (lambda d: d.update(action=None), "lacks parts"),
-        (lambda d: d.update(images={"cam_high": 3}), "unusable part"),
-        (lambda d: d["action"].update(steps=[]), "empty"),
-        (lambda d: d["action"]["steps"][0].pop("statistics"), "statistics"),
-        (lambda d: _statistics(d).pop("std"), "missing or incomplete"),
-        (lambda d: _statistics(d)["std"].pop(), "13 values"),
-        (lambda d: _statistics(d)["mean"].__setitem__(0, float("nan")), "not finite"),
-        (lambda d: _statistics(d)["std"].__setitem__(0, -1.0), "contradict"),
-        (lambda d: _statistics(d).update(maximum=_statistics(d)["minimum"]), "contradict|zero range"),
-        (lambda d: _statistics(d)["names"].reverse(), "other joints"),
-        (
-            lambda d: _statistics(d).update(
-                mean=[57.3 * v for v in _statistics(d)["mean"]],
-                minimum=[-200.0] * 14,
-                maximum=[200.0] * 14,
-            ),
-            "outside the joint limits",
-        ),
-    ],
-)
-def test_wrong_parts_are_refused_even_when_signed(
-    bundle: Path, contract: RobotContract, change: Callable[[dict[str, Any]], object], message: str
+def test_large_weights_are_split_and_read_as_one(
+    tmp_path: Path, contract: RobotContract, content: BundleContent, weights: dict, monkeypatch
 ) -> None:
-    edit(bundle, change)
-    with pytest.raises(BundleError, match=message) as caught:
-        read_bundle(bundle, contract)
-    assert caught.value.remedy
+    monkeypatch.setattr(bundle_weights, "_MAPPED_FROM", 1)  # every file is mapped
+    out = write_bundle(tmp_path / "bundle", contract, content, weights, shard_bytes=1_000_000)
+    shards = sorted(file.name for file in out.glob("weights*"))
+    assert shards == [f"weights-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
+    assert max((out / name).stat().st_size for name in shards) < 1_100_000
+    read = read_bundle(out, contract)
+    assert same(dict(read.weights), weights)
+    assert not any(array.flags.writeable for array in read.weights.values())
+    assert load_policy(out, contract).known_words
+    (out / shards[1]).unlink()
+    with pytest.raises(BundleError, match=f"{shards[1]} is missing"):
+        read_bundle(out, contract)
+    edit(out, lambda d: d["files"].pop(shards[1]))
+    with pytest.raises(BundleError, match="lists other files"):
+        read_bundle(out, contract)
 
 
-def test_a_directory_without_bundle_is_refused(tmp_path: Path, contract: RobotContract) -> None:
-    with pytest.raises(BundleError, match="not a bundle"):
-        read_bundle(tmp_path, contract)
+def test_types_of_weights_survive(tmp_path: Path, contract: RobotContract, content: BundleContent) -> None:
+    numbers = torch.tensor([[1.5, -2.25, 3e38], [0.0, -0.0, 1e-40]])
+    tensors = {
+        "half": numbers.clamp(-9, 9).to(torch.float16),
+        "brain": numbers.to(torch.bfloat16),
+        "single": numbers,
+        "whole": torch.tensor([1, -(2**62)]),
+        "nothing": torch.zeros(0, 3),
+    }
+    save_file(tensors, tmp_path / "in.safetensors")
+    found = read_tensors([tmp_path / "in.safetensors"])
+    assert found.bfloat16 == {"brain"}
+    bits = np.array(found.arrays["brain"])
+    assert torch.equal(torch.from_numpy(bits).view(torch.bfloat16), tensors["brain"])
+    read = read_bundle(write_bundle(tmp_path / "b", contract, content, found.arrays), contract)
+    assert same(dict(read.weights), dict(found.arrays))
+    assert {n: read.tensors.dtype(n) for n in ("half", "brain", "single", "whole")} == {
+        "half": "float16",
+        "brain": "bfloat16",
+        "single": "float32",
+        "whole": "int64",
+    }
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused_in_every_type(
+    tmp_path: Path, kind: torch.dtype, value: float
+) -> None:
+    numbers = torch.zeros(40)
+    numbers[-1] = value
+    save_file({"good": torch.ones(3, dtype=kind), "bad": numbers.to(kind)}, tmp_path / "w.safetensors")
+    with pytest.raises(BundleError, match="not finite") as caught:
+        read_tensors([tmp_path / "w.safetensors"])
+    assert "bad" in caught.value.found
+    assert "good" not in caught.value.found
+
+
+def test_doubles_are_not_written(
+    tmp_path: Path, contract: RobotContract, content: BundleContent, weights: dict
+) -> None:
+    with pytest.raises(BundleError, match="cannot be exported"):
+        write_bundle(tmp_path / "b", contract, content, {**weights, "x": np.zeros(2)})
+
+
+def test_the_card_says_what_one_must_know(
+    bundle: Path, contract: RobotContract, content: BundleContent, weights: dict
+) -> None:
+    card = (bundle / CARD_FILE).read_text()
+    assert card == model_card(contract, content, Tensors(weights))
+    for part in (
+        contract.name,
+        contract.hash[:12],
+        "1:1",
+        "toy",
+        "blue, cube",
+        "Apache-2.0",
+        "finevla inspect",
+    ):
+        assert part in card
+    row = [line for line in card.splitlines() if contract.joint_names[6] in line][-1]
+    assert " m | " in row
+    assert f"{content.action.invert(np.zeros(14))[6]:.4f}" in row
 
 
 def test_failed_write_leaves_nothing(
@@ -140,7 +153,30 @@ def test_failed_write_leaves_nothing(
     infinite = {**weights, "head.out.bias": np.full(14, np.inf, np.float32)}
     with pytest.raises(BundleError, match="not finite"):
         write_bundle(tmp_path / "b", contract, content, infinite)
+    for name in (CARD_FILE, WEIGHTS_FILE, "bundle.json"):
+        with pytest.raises(BundleError, match="uses itself"):
+            write_bundle(tmp_path / "b", contract, replace(content, files={name: b""}), weights)
+    for name in ("../x", "a/b", ".hidden", "..", "a\\b", "/etc/x"):
+        with pytest.raises(BundleError, match="outside of its folder"):
+            write_bundle(tmp_path / "b", contract, replace(content, files={name: b""}), weights)
+    with pytest.raises(BundleError, match="can run code"):
+        write_bundle(tmp_path / "b", contract, replace(content, files={"x.PKL": b""}), weights)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_action_that_is_passed_through_is_not_written(
+    tmp_path: Path, contract: RobotContract, content: BundleContent, weights: dict
+) -> None:
+    class Untouched:
+        names = contract.joint_names
+
+        def apply(self, values: np.ndarray) -> np.ndarray:
+            return values
+
+        invert = apply
+
+    with pytest.raises(BundleError, match="the action has no statistics"):
+        write_bundle(tmp_path / "b", contract, replace(content, action=Untouched()), weights)
 
 
 def test_existing_output_is_refused(
@@ -150,9 +186,20 @@ def test_existing_output_is_refused(
         write_bundle(bundle, contract, content, weights)
 
 
+def test_every_kind_of_text_has_a_codec() -> None:
+    """The format and `finevla.policy` know the same kinds."""
+    for kind in TEXT_TYPES:
+        with pytest.raises(PolicyError, match="lacks a part"):
+            codec_from_json({"type": kind}, {})
+    with pytest.raises(PolicyError, match="unknown type"):
+        codec_from_json({"type": "other"}, {})
+
+
 def test_reading_needs_neither_torch_nor_opencv() -> None:
     code = (
         "import sys, finevla.contract.bundle, finevla.contract.images, finevla.contract.transforms\n"
+        "from finevla.contract import load_contract\n"
+        "finevla.contract.bundle.read_bundle(finevla.contract.bundle.shipped_bundle(), load_contract())\n"
         "assert not {'torch', 'cv2', 'lerobot', 'rclpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

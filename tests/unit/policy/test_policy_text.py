@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 
-from finevla.errors import InstructionError
-from finevla.policy.text import PADDING, Vocabulary, split_words
+from finevla.errors import InstructionError, PolicyError
+from finevla.policy.presets import preset
+from finevla.policy.text import PADDING, Vocabulary, codec_from_json, split_words
 
 
 def test_case_punctuation_and_function_words_do_not_count() -> None:
@@ -44,3 +48,31 @@ def test_a_place_is_never_read_as_an_arm() -> None:
     vocabulary = Vocabulary.from_texts(["use the left arm to put the red cube into the bowl"])
     with pytest.raises(InstructionError, match="'of'"):
         vocabulary.check("put the red cube to the left of the bowl")
+
+
+def test_codec_survives_json_and_broken_ones_are_refused() -> None:
+    vocabulary = Vocabulary.from_texts(["lift the red cube", "left right"], max_words=8)
+    document = json.loads(json.dumps(vocabulary.to_json()))
+    assert document == {
+        "type": "words",
+        "words": ["cube", "left", "lift", "red", "right"],
+        "max_words": 8,
+    }
+    again = codec_from_json(document, vocabulary.files)
+    assert again == vocabulary
+    assert np.array_equal(again.encode("lift red"), vocabulary.encode("lift red"))
+    assert again.check(again.example)
+    for change in ({"type": "runes"}, {"words": []}, {"words": ["red", "red"]}, {"max_words": "many"}):
+        with pytest.raises(PolicyError, match="text codec"):
+            codec_from_json({**document, **change}, {})
+    for field in document:
+        with pytest.raises(PolicyError, match="text codec"):
+            codec_from_json({k: v for k, v in document.items() if k != field}, {})
+
+
+def test_words_of_another_network_are_a_mismatch() -> None:
+    vocabulary = Vocabulary.from_texts(["lift the red cube"])
+    fits = preset("compact", dof=14, horizon=16, vocabulary_size=vocabulary.size)
+    assert vocabulary.mismatch(fits) == ""
+    assert "4 numbers" in vocabulary.mismatch(preset("compact", dof=14, horizon=16, vocabulary_size=9))
+    assert "compact backbone" in vocabulary.mismatch(preset("qwen-tiny", dof=14, horizon=16))

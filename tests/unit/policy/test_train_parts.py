@@ -10,9 +10,10 @@ import pytest
 from finevla.contract import RobotContract
 from finevla.contract.transforms import Chain
 from finevla.policy.text import Vocabulary
-from finevla.stages.train.batches import BatchSource
+from finevla.stages.train.batches import BatchSource, training_texts
 from finevla.stages.train.data import FrameCache
 from finevla.stages.train.loop import Schedule
+from finevla.stages.train.mix import Mix
 from finevla.stages.train.probe import acting_arms, determination
 from finevla.stages.train.split import split_episodes
 
@@ -24,7 +25,9 @@ def two_episodes() -> FrameCache:
         state=action,
         action=action,
         starts=np.array([0, 3, 5]),
-        texts=("red", "blue"),
+        fine=("red", "blue"),
+        raw=("lift", "lift"),
+        groups=("lift", "lift"),
         dataset_hash="x",
     )
 
@@ -71,8 +74,8 @@ def test_batches_depend_on_seed_and_step_only(
     toy_cache: Callable[..., FrameCache], normalization: Chain
 ) -> None:
     cache = toy_cache(8)
-    vocabulary = Vocabulary.from_texts(cache.texts)
-    source = BatchSource(cache, vocabulary, normalization, normalization, 16, 15)
+    vocabulary = Vocabulary.from_texts(training_texts(cache, np.arange(8)))
+    source = BatchSource(cache, vocabulary, normalization, normalization, 16, 15, Mix.parse("1:1"))
     frames = np.arange(16)
     first, again = (source.draw(frames, 6, seed=3, step=5) for _ in range(2))
     assert all(a.equal(b) for a, b in zip(first.inputs, again.inputs, strict=True))

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from finevla.contract.dimensions import SLOTS
 from finevla.contract.images import WorkspaceCrop
 from finevla.contract.robot import RobotContract
+from finevla.contract.sanity import statistics_faults
 from finevla.contract.transforms import Transform
 
 Problem = tuple[str, object, object]
 """What is wrong, what was expected, what was found."""
 
-PROVENANCE_KEYS = ("dataset_hash", "commands", "seeds", "git_commit")
-"""What every bundle must tell about its making."""
+TEXT_TYPES = ("words", "qwen")
+"""Kinds of text codecs that a bundle of this format can carry."""
 
-_LIMIT_SLACK = 0.05
-"""Share of a joint's range by which a mean may lie outside its limits (sensor offsets)."""
+PROVENANCE_KEYS: Mapping[str, type] = {
+    "dataset_hash": str,
+    "manifest_hash": str,
+    "mix": str,
+    "commands": list,
+    "seeds": dict,
+    "git_commit": str,
+    "steps": int,
+    "episodes": int,
+    "frames": int,
+}
+"""What every bundle must tell about its making, and as what."""
+
+_MIX = re.compile(r"raw|fg|\d+:\d+")
+_SLOT_NAMES = frozenset(slot for slots in SLOTS.values() for slot in slots)
 
 
 @dataclass(frozen=True)
@@ -31,62 +45,121 @@ class BundleContent:
         images: Camera name to image transform, in the order in which the policy sees them.
         dt_s: Seconds between two targets of a chunk.
         horizon: Targets in a chunk.
-        vocabulary: Words that the policy knows, in the order of their embeddings.
+        text: The text codec with its `type`; `words` carries the words that the policy knows.
+        dimensions: Slot of the ten dimensions to the values seen in training, sorted.
         state: Measured joints to policy numbers.
         action: Commanded joints to policy numbers; its inverse makes targets.
         provenance: Where the policy comes from; at least `PROVENANCE_KEYS`.
+        files: Further files by name, such as `tokenizer.json`.
     """
 
     model: Mapping[str, Any]
     images: Mapping[str, WorkspaceCrop]
     dt_s: float
     horizon: int
-    vocabulary: tuple[str, ...]
+    text: Mapping[str, Any]
+    dimensions: Mapping[str, tuple[str, ...]]
     state: Transform
     action: Transform
     provenance: Mapping[str, Any]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def cameras(self) -> tuple[str, ...]:
         """Names of the cameras that the policy needs."""
         return tuple(self.images)
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that the policy knows; empty where its text codec reads any text."""
+        return tuple(self.text["words"]) if self.text["type"] == "words" else ()
+
 
 def content_problems(content: BundleContent, contract: RobotContract) -> list[Problem]:
     """Contradictions between the parts and the robot."""
     return [
-        *_shape_problems(content, contract),
-        *_statistics_problems("state", content.state, contract),
-        *_statistics_problems("action", content.action, contract),
+        *_camera_problems(content, contract),
+        *_timing_problems(content, contract),
+        *_text_problems(content.text),
+        *_dimension_problems(content.dimensions),
+        *_provenance_problems(content.provenance),
+        *(
+            (fault.what, fault.expected, fault.found)
+            for fault in statistics_faults(content.state, content.action, contract)
+        ),
     ]
 
 
-def _shape_problems(content: BundleContent, contract: RobotContract) -> list[Problem]:
-    problems: list[Problem] = []
+def _camera_problems(content: BundleContent, contract: RobotContract) -> list[Problem]:
     known = {name: (spec.width, spec.height) for name, spec in contract.cameras.items()}
     used = {name: image.source for name, image in content.images.items()}
-    if not used or any(known.get(name) != size for name, size in used.items()):
-        problems.append(("the bundle uses cameras that the robot does not have", known, used))
-    if content.horizon < 1 or abs(content.dt_s - contract.frame_period_s) > 1e-9:
-        expected = f"dt_s {contract.frame_period_s}, horizon >= 1"
-        problems.append(("the chunks have impossible timing", expected, (content.dt_s, content.horizon)))
-    words = content.vocabulary
-    if not words or len(set(words)) != len(words) or not all(isinstance(w, str) and w for w in words):
-        problems.append(("the vocabulary is empty or has repeated words", "distinct words", words))
-    lacking = [key for key in PROVENANCE_KEYS if key not in content.provenance]
-    if lacking:
-        problems.append(("the bundle does not tell where it comes from", PROVENANCE_KEYS, f"no {lacking}"))
+    if not used:
+        return [("the policy uses no camera", sorted(known), "none")]
+    if absent := sorted(set(used) - set(known)):
+        return [("the bundle uses cameras that the robot does not have", sorted(known), absent)]
+    if other := {name: size for name, size in used.items() if size != known[name]}:
+        expected = {name: known[name] for name in other}
+        return [("the bundle was made for other sizes of camera pictures", expected, other)]
+    return []
+
+
+def _timing_problems(content: BundleContent, contract: RobotContract) -> list[Problem]:
+    problems: list[Problem] = []
+    if abs(content.dt_s - contract.frame_period_s) > 1e-9:
+        problem = "the bundle has another time between two targets than the robot"
+        problems.append((problem, f"{contract.frame_period_s:g} s", f"{content.dt_s:g} s"))
+    if content.horizon != contract.horizon:
+        problem = "the bundle has another horizon than the robot"
+        problems.append((problem, f"{contract.horizon} targets", content.horizon))
     return problems
 
 
-def _statistics_problems(part: str, transform: Transform, contract: RobotContract) -> list[Problem]:
-    """Statistics of other joints, or with means that this robot cannot reach (degrees, say)."""
-    if transform.names != contract.joint_names:
-        return [(f"the {part} statistics have other joints", contract.joint_names, transform.names)]
-    mean = transform.invert(np.zeros(contract.dof))
-    slack = _LIMIT_SLACK * (contract.upper - contract.lower)
-    outside = (mean < contract.lower - slack) | (mean > contract.upper + slack)
-    if outside.any():
-        means = {n: float(m) for n, m, bad in zip(contract.joint_names, mean, outside, strict=True) if bad}
-        return [(f"the {part} statistics lie outside the joint limits", "rad and m within limits", means)]
+def _text_problems(text: Mapping[str, Any]) -> list[Problem]:
+    if text.get("type") not in TEXT_TYPES:
+        return [("the bundle has an unknown type of text codec", TEXT_TYPES, text.get("type"))]
+    if text["type"] != "words":
+        return []
+    words = text.get("words")
+    if not isinstance(words, list | tuple) or not words:
+        return [("the policy knows no words", "a list of words", words)]
+    if not all(isinstance(word, str) and word for word in words):
+        return [("the words of the policy are not words", "text", _some(words))]
+    if len(set(words)) != len(words):
+        twice = sorted({word for word in words if words.count(word) > 1})
+        return [("the policy knows repeated words", "each word once", _some(twice))]
+    longest = text.get("max_words")
+    if not isinstance(longest, int) or isinstance(longest, bool) or longest < 1:
+        return [("the longest sentence of the policy is not a number of words", "max_words >= 1", longest)]
     return []
+
+
+def _dimension_problems(dimensions: Mapping[str, Sequence[str]]) -> list[Problem]:
+    if unknown := sorted(set(dimensions) - _SLOT_NAMES):
+        return [("the bundle names slots that the ten dimensions do not have", sorted(_SLOT_NAMES), unknown)]
+    for slot, values in dimensions.items():
+        good = all(isinstance(value, str) and value for value in values)
+        if not good or not values or list(values) != sorted(set(values)):
+            problem = "the values of a dimension are not a sorted list of texts"
+            return [(problem, "values that were seen in training, each once", {slot: _some(values)})]
+    return []
+
+
+def _provenance_problems(provenance: Mapping[str, Any]) -> list[Problem]:
+    if lacking := [key for key in PROVENANCE_KEYS if key not in provenance]:
+        return [("the bundle does not tell where it comes from", list(PROVENANCE_KEYS), f"no {lacking}")]
+    wrong = {
+        key: provenance[key]
+        for key, kind in PROVENANCE_KEYS.items()
+        if not isinstance(provenance[key], kind) or provenance[key] == ""
+    }
+    if wrong:
+        expected = {key: PROVENANCE_KEYS[key].__name__ for key in wrong}
+        return [("the bundle tells where it comes from in an unusable way", expected, wrong)]
+    if not _MIX.fullmatch(provenance["mix"]):
+        problem = "the bundle names an unknown mixture of fine-grained and raw instructions"
+        return [(problem, "raw, fg or A:B", provenance["mix"])]
+    return []
+
+
+def _some(values: Sequence[object]) -> list[object]:
+    return list(values)[:5]

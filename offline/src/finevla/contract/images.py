@@ -3,7 +3,9 @@
 The arms' workspace is cut out of the picture and resized by exact area averaging. A policy of this
 size binds a word to a place only when the objects fill the picture, so the box leaves out the
 black border and the arm bases. The box travels in the bundle: training and inference cannot
-disagree. Resizing is done here in numpy because image libraries differ in their rounding.
+disagree. Resizing is done here in numpy because image libraries differ in their rounding. Its sums
+are whole numbers, which floating point holds exactly in any order of summation, so that trainer and node
+give the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finevla.errors import ContractError
+
+_WHITE = 255
+_EXACT_FLOAT32 = 1 << 24
+"""Whole numbers below this have an exact float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +70,16 @@ class WorkspaceCrop:
                 remedy="set the camera to the resolution of the contract, RGB",
             )
         left, top, right, bottom = self.box
-        rows = _area_weights(bottom - top, self.size[1])
-        columns = _area_weights(right - left, self.size[0])
-        cut = image[top:bottom, left:right].astype(np.float64)
-        mixed = np.matmul(columns, np.tensordot(rows, cut, axes=1))
-        result: NDArray[np.uint8] = np.floor(mixed + 0.5).astype(np.uint8)
-        return result
+        area = (right - left) * (bottom - top)
+        small = _WHITE * area < _EXACT_FLOAT32
+        exact, whole = (np.float32, np.int32) if small else (np.float64, np.int64)
+        rows = _area_weights(bottom - top, self.size[1]).astype(exact)
+        columns = _area_weights(right - left, self.size[0]).astype(exact)
+        planes = image[top:bottom, left:right].transpose(2, 0, 1).astype(exact, order="C")
+        sums = np.matmul(rows, planes).reshape(-1, right - left) @ columns.T
+        means = (2 * sums.astype(whole) + area) // (2 * area)  # rounded half up
+        mixed = means.astype(np.uint8).reshape(3, self.size[1], self.size[0])
+        return np.ascontiguousarray(mixed.transpose(1, 2, 0))
 
     def to_json(self) -> dict[str, Any]:
         """The transform as plain JSON values."""
@@ -95,12 +105,13 @@ class WorkspaceCrop:
 
 
 @lru_cache(maxsize=32)
-def _area_weights(before: int, after: int) -> NDArray[np.float64]:
-    """Share of each old pixel in each new one, shape (after, before); every row sums to 1."""
-    edges = np.linspace(0.0, before, after + 1)
-    starts = np.arange(before)
-    overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
-    weights: NDArray[np.float64] = np.clip(overlap, 0.0, None)
-    weights /= weights.sum(axis=1, keepdims=True)
+def _area_weights(before: int, after: int) -> NDArray[np.int64]:
+    """Overlap of each new pixel with each old one, shape (after, before), in parts of 1 / after.
+
+    New pixel j covers [j, j + 1) * before / after of the old ones; every row sums to `before`.
+    """
+    new, old = np.arange(after)[:, None], np.arange(before)
+    overlap = np.minimum((new + 1) * before, (old + 1) * after) - np.maximum(new * before, old * after)
+    weights: NDArray[np.int64] = np.maximum(overlap, 0)
     weights.setflags(write=False)
     return weights

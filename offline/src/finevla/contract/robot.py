@@ -182,6 +182,23 @@ class RobotContract:
         width = self.dof // len(ARM_SIDES)
         return {side: (i + 1) * width - 1 for i, side in enumerate(ARM_SIDES)}
 
+    def chosen_cameras(self, names: str) -> tuple[str, ...]:
+        """Cameras named in a list with commas, in contract order; all where the list is empty.
+
+        Raises:
+            ContractError: One of them is not a camera of the robot, or the pivot is not among them.
+        """
+        asked = [name.strip() for name in names.split(",") if name.strip()] or list(self.cameras)
+        if not set(asked) <= set(self.cameras) or self.sync.pivot not in asked:
+            raise ContractError(
+                "these cameras cannot make frames",
+                where="--cameras",
+                expected=f"some of {', '.join(self.cameras)}, and {self.sync.pivot} among them",
+                found=names,
+                remedy="name cameras of the contract and keep the one that defines the frames",
+            )
+        return tuple(name for name in self.cameras if name in asked)
+
     def arm_slice(self, side: str) -> slice:
         """Slice of one arm's seven values, gripper included, in the vector."""
         width = self.dof // len(ARM_SIDES)

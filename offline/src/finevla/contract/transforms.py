@@ -127,7 +127,7 @@ class JointStatistics:
             return cls(
                 names=tuple(str(n) for n in document["names"]), count=int(document["count"]), **numbers
             )
-        except (TypeError, ValueError) as err:
+        except (TypeError, ValueError, OverflowError) as err:
             raise ContractError(
                 "joint statistics are missing or incomplete",
                 expected=["names", "count", *columns],
@@ -265,3 +265,10 @@ def transform_from_json(document: Mapping[str, Any]) -> Transform:
         found=kind,
         remedy="use a bundle written by this version of the library",
     )
+
+
+def first_statistics(transform: Transform) -> JointStatistics | None:
+    """The statistics on the robot's side of a transform; None where its first step has none."""
+    while isinstance(transform, Chain):
+        transform = transform.steps[0]
+    return transform.statistics if isinstance(transform, Normalize) else None

@@ -8,36 +8,16 @@ minutes. There is no normalization layer: it costs as much as the convolutions a
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu, scaled_dot_product_attention
 
-from finevla.policy.config import PolicyConfig
+from finevla.policy.config import CompactConfig
+from finevla.policy.inputs import Encoded, Inputs
 from finevla.policy.text import PADDING
 
 _FILM_STD = 0.05
 _LOGSUMEXP_SCALE = 10.0
-
-
-class Inputs(NamedTuple):
-    """A batch as the backbones take it.
-
-    pictures_bchw3: (B, cameras, 3, height, width) float in [-1, 1]; words_bl: (B, max_words)
-    int64; state_bd: (B, dof) normalised.
-    """
-
-    pictures: Tensor
-    words: Tensor
-    state: Tensor
-
-
-class Encoded(NamedTuple):
-    """What a backbone gives to a head: context (B, N, width) and queries (B, Q, width)."""
-
-    context: Tensor
-    queries: Tensor
 
 
 class Block(nn.Module):
@@ -69,10 +49,9 @@ class Block(nn.Module):
 class TextEncoder(nn.Module):
     """Words to one pooled vector (for FiLM) and a few attention-pooled tokens."""
 
-    def __init__(self, config: PolicyConfig) -> None:
+    def __init__(self, part: CompactConfig) -> None:
         super().__init__()
-        part = config.backbone
-        self.embed = nn.Embedding(config.vocabulary_size, part.width, padding_idx=PADDING)
+        self.embed = nn.Embedding(part.vocabulary_size, part.width, padding_idx=PADDING)
         self.place = nn.Parameter(0.02 * torch.randn(part.max_words, part.width))
         self.block = Block(part.width, part.attention_heads, part.mlp_ratio)
         self.pool_queries = nn.Parameter(torch.randn(part.text_tokens, part.width))
@@ -101,9 +80,8 @@ def _film_layer(width: int, channels: int) -> nn.Linear:
 class FilmStem(nn.Module):
     """Picture and text to the expected positions of `maps` feature maps."""
 
-    def __init__(self, config: PolicyConfig) -> None:
+    def __init__(self, part: CompactConfig, image_size: tuple[int, int]) -> None:
         super().__init__()
-        part = config.backbone
         first, second, third = part.channels
         self.first = nn.Conv2d(3, first, 8, stride=4, padding=2)
         self.second = nn.Conv2d(first + 2, second, 3, padding=1)
@@ -112,7 +90,7 @@ class FilmStem(nn.Module):
         self.maps = nn.Conv2d(third, part.maps, 1)
         self.out = nn.Linear(3 * part.maps, part.width)
         self.temperature, self.gain = part.temperature, part.coordinate_gain
-        width, height = (size // 4 for size in config.image_size)
+        width, height = (size // 4 for size in image_size)
         y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
         self.register_buffer("grid", torch.stack([x, y]), persistent=False)
         self.grid: Tensor
@@ -135,16 +113,24 @@ class FilmStem(nn.Module):
 
 
 class CompactBackbone(nn.Module):
-    """Pictures, words and state to context tokens and updated queries."""
+    """Pictures, words and state to context tokens and updated queries.
 
-    def __init__(self, config: PolicyConfig) -> None:
+    Args:
+        part: Its configuration.
+        cameras: Pictures per frame.
+        image_size: Their width and height, pixels.
+        dof: Values of the state, or None where the policy does not see it.
+    """
+
+    def __init__(
+        self, part: CompactConfig, cameras: int, image_size: tuple[int, int], dof: int | None
+    ) -> None:
         super().__init__()
-        part = config.backbone
-        self.text = TextEncoder(config)
-        self.stem = FilmStem(config)
-        self.camera = nn.Parameter(0.02 * torch.randn(config.cameras, part.width))
-        self.state = nn.Linear(config.dof, part.width)
-        self.kind = nn.Parameter(0.02 * torch.randn(4, part.width))
+        self.text = TextEncoder(part)
+        self.stem = FilmStem(part, image_size)
+        self.camera = nn.Parameter(0.02 * torch.randn(cameras, part.width))
+        self.state = None if dof is None else nn.Linear(dof, part.width)
+        self.kind = nn.Parameter(0.02 * torch.randn(4 if dof is not None else 3, part.width))
         self.blocks = nn.ModuleList(
             Block(part.width, part.attention_heads, part.mlp_ratio) for _ in range(part.layers)
         )
@@ -156,16 +142,17 @@ class CompactBackbone(nn.Module):
         return int(self.kind.shape[1])
 
     def forward(self, inputs: Inputs, queries_qd: Tensor) -> Encoded:
-        """Returns context tokens [text, pictures, state] and one updated token per query."""
+        """Returns context tokens [text, pictures, state] and one updated token per query.
+
+        The words are pooled, so every context token is real: there is no mask.
+        """
         pooled, text = self.text(inputs.words)
         batch, cameras = inputs.pictures.shape[:2]
         seen = self.stem(inputs.pictures.flatten(0, 1), pooled.repeat_interleave(cameras, dim=0))
-        parts = [
-            text,
-            seen.view(batch, cameras, -1) + self.camera,
-            self.state(inputs.state).unsqueeze(1),
-            queries_qd.expand(batch, -1, -1),
-        ]
+        parts = [text, seen.view(batch, cameras, -1) + self.camera]
+        if self.state is not None:
+            parts.append(self.state(inputs.state).unsqueeze(1))
+        parts.append(queries_qd.expand(batch, -1, -1))
         tokens = torch.cat([part + kind for part, kind in zip(parts, self.kind, strict=True)], dim=1)
         for block in self.blocks:
             tokens = block(tokens)

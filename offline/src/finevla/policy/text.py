@@ -1,19 +1,23 @@
-"""Instruction text to word numbers: an own small vocabulary, learned from the training texts.
+"""Instruction text to token numbers: the registry of text codecs, and the codec of own words.
 
-A word that was never trained on has no meaning to the policy, so it is refused by name instead of
-being mapped to "unknown": the arms then hold rather than do something else.
+`words` is a small vocabulary learned from the training texts. A word that was never trained on has
+no meaning to such a policy, so it is refused by name instead of being mapped to "unknown": the arms
+then hold rather than do something else. `qwen` (in `qwen_text.py`) is the tokenizer of a language
+model with the prompt that it was trained with.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finevla.errors import InstructionError
+from finevla.errors import InstructionError, PolicyError
+from finevla.policy.config import CompactConfig, PolicyConfig
 
 PADDING = 0
 """Number that fills up short texts; words count from 1."""
@@ -23,6 +27,49 @@ FUNCTION_WORDS = frozenset({
     "can", "could", "would", "robot", "with", "using", "use", "by", "to", "and",
 })  # fmt: skip
 """Words left out before training and inference: they change no execution of our tasks."""
+
+
+class TextCodec(Protocol):
+    """Turns an instruction into the row of numbers that a backbone reads."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All words that the policy understands; empty where it understands any."""
+        ...
+
+    @property
+    def example(self) -> str:
+        """A text that `check` accepts, for warming up."""
+        ...
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """Files, by name, that a bundle must keep beside `to_json`."""
+        ...
+
+    def check(self, text: str) -> tuple[str, ...]:
+        """The words or tokens of `text`.
+
+        Raises:
+            InstructionError: The policy cannot follow this text.
+        """
+        ...
+
+    def encode(self, text: str) -> NDArray[np.int64]:
+        """One row of token numbers, always of the same length, padded at the end.
+
+        Raises:
+            InstructionError: As `check`.
+        """
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values with the field `type`."""
+        ...
+
+    def mismatch(self, config: PolicyConfig) -> str:
+        """Why the numbers do not fit a policy; empty where they do."""
+        ...
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -60,6 +107,32 @@ class Vocabulary:
         """Number of embeddings, padding included."""
         return len(self.words) + 1
 
+    @property
+    def example(self) -> str:
+        """The first word."""
+        return self.words[0]
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """None: the words are in `to_json`."""
+        return {}
+
+    def to_json(self) -> dict[str, Any]:
+        """The vocabulary as plain JSON values."""
+        return {"type": "words", "words": list(self.words), "max_words": self.max_words}
+
+    def mismatch(self, config: PolicyConfig) -> str:
+        """Why the numbers do not fit a policy; empty where they do."""
+        part = config.backbone
+        if not isinstance(part, CompactConfig):
+            return "a vocabulary of words is for the compact backbone"
+        if (part.vocabulary_size, part.max_words) != (self.size, self.max_words):
+            return (
+                f"{self.size} numbers and {self.max_words} words for a network with "
+                f"{part.vocabulary_size} and {part.max_words}"
+            )
+        return ""
+
     def check(self, text: str) -> tuple[str, ...]:
         """Returns the content words of `text`.
 
@@ -96,3 +169,32 @@ class Vocabulary:
         words = self.check(text)
         row[: len(words)] = [self._numbers[word] for word in words]
         return row
+
+
+def codec_from_json(document: Mapping[str, Any], files: Mapping[str, bytes]) -> TextCodec:
+    """Rebuilds a codec from `to_json` and the files that were kept with it.
+
+    Raises:
+        PolicyError: The type is unknown, or a part or file is missing or unusable.
+    """
+    kind = document.get("type")
+    try:
+        if kind == "words":
+            return Vocabulary(tuple(str(word) for word in document["words"]), int(document["max_words"]))
+        if kind == "qwen":
+            from finevla.policy.qwen_text import QwenCodec
+
+            return QwenCodec.from_json(document, files)
+    except (KeyError, TypeError, ValueError) as err:
+        raise PolicyError(
+            "the text codec lacks a part",
+            expected="the fields and files that its `to_json` and `files` gave",
+            found=f"{type(err).__name__}: {err}",
+            remedy="use the bundle as `finevla export` wrote it",
+        ) from err
+    raise PolicyError(
+        "the text codec is of an unknown type",
+        expected="words or qwen",
+        found=kind,
+        remedy="use a bundle written by this version of the library",
+    )

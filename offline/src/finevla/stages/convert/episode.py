@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -92,13 +92,19 @@ class _Streams:
     surplus: int = 0
 
 
-def read_episode(bag: Path, contract: RobotContract, max_gap_s: float | None = None) -> Episode:
+def read_episode(
+    bag: Path,
+    contract: RobotContract,
+    max_gap_s: float | None = None,
+    cameras: Sequence[str] | None = None,
+) -> Episode:
     """Reads a bag and assembles its frames exactly as the live policy node would.
 
     Args:
         bag: Directory of the bag.
         contract: The contract that the dataset follows.
         max_gap_s: Largest distance of two neighbouring frames; `GAP_PERIODS` frame periods when None.
+        cameras: Cameras to keep; all of the contract when None.
 
     Raises:
         EpisodeRejectedError: The bag cannot be part of a dataset; the error carries the reason code.
@@ -106,8 +112,8 @@ def read_episode(bag: Path, contract: RobotContract, max_gap_s: float | None = N
     try:
         with EpisodeReader(bag, contract) as reader:
             _check_contract(reader, contract)
-            _check_topics(reader)
-            streams = _collect(reader, contract)
+            _check_topics(reader, cameras or tuple(contract.cameras))
+            streams = _collect(reader, contract, cameras)
             info = reader.info
     except EpisodeRejectedError:
         raise
@@ -137,8 +143,9 @@ def _check_contract(reader: EpisodeReader, contract: RobotContract) -> None:
         )
 
 
-def _check_topics(reader: EpisodeReader) -> None:
-    missing = reader.missing()
+def _check_topics(reader: EpisodeReader, kept: Sequence[str]) -> None:
+    unwanted = {c.compressed_topic for name, c in reader.contract.cameras.items() if name not in kept}
+    missing = [topic for topic in reader.missing() if topic not in unwanted]
     if not missing:
         return
     cameras = {c.compressed_topic for c in reader.contract.cameras.values()}
@@ -152,14 +159,14 @@ def _check_topics(reader: EpisodeReader) -> None:
         reason,
         what,
         where=reader.path,
-        expected="messages on every camera, feedback and leader topic of the contract",
+        expected=f"messages on every feedback and leader topic of the contract, and of {', '.join(kept)}",
         found=f"no message on {', '.join(missing)}",
-        remedy="record again with these topics; a missing stream is never replaced",
+        remedy="record again with these topics, or name the cameras that are there with --cameras; nothing is replaced",
     )
 
 
-def _collect(reader: EpisodeReader, contract: RobotContract) -> _Streams:
-    assembler: FrameAssembler[EncodedImage] = FrameAssembler(contract)
+def _collect(reader: EpisodeReader, contract: RobotContract, cameras: Sequence[str] | None) -> _Streams:
+    assembler: FrameAssembler[EncodedImage] = FrameAssembler(contract, cameras)
     gap_ns = to_ns(contract.sync.joint_gap_s)
     streams = _Streams([], {side: JointTrack(gap_ns) for side in ARM_SIDES}, [], [], assembler.dropped)
     for event in reader.events():
@@ -210,7 +217,7 @@ def _episode(
         stamps_ns=tuple(stamps_ns),
         state=np.array([frame.state for frame in frames], dtype=np.float32),
         action=np.array(actions, dtype=np.float32),
-        images={camera: tuple(frame.images[camera] for frame in frames) for camera in contract.cameras},
+        images={camera: tuple(frame.images[camera] for frame in frames) for camera in frames[0].images},
         dropped=dict(streams.dropped),
         surplus=streams.surplus,
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from finevla.contract import keys
 from finevla.contract.instruction import Level
-from finevla.contract.robot import RobotContract
+from finevla.contract.robot import CameraSpec, RobotContract
 from finevla.stages.convert.stats import Stats, of_histogram, of_rows
 from finevla.stages.convert.video import VideoSettings
 from finevla.stages.convert.work import Converted
@@ -31,6 +31,12 @@ class Dataset:
     contract: RobotContract
     episodes: Sequence[Converted]
     settings: VideoSettings
+    camera_names: tuple[str, ...]
+
+    @property
+    def cameras(self) -> dict[str, CameraSpec]:
+        """The cameras of the dataset, by name."""
+        return {name: self.contract.cameras[name] for name in self.camera_names}
 
     @property
     def fps(self) -> int:
@@ -72,7 +78,7 @@ def features(dataset: Dataset) -> dict[str, Any]:
     contract = dataset.contract
     vector = {"dtype": "float32", "shape": [contract.dof], "names": list(contract.joint_names)}
     table: dict[str, Any] = {keys.STATE: vector, keys.ACTION: vector}
-    for camera in contract.cameras.values():
+    for camera in dataset.cameras.values():
         table[camera.key] = {
             "dtype": "video",
             "shape": [camera.height, camera.width, 3],
@@ -115,7 +121,7 @@ def episode_stats(dataset: Dataset, number: int) -> dict[str, Stats]:
     episode = dataset.episodes[number]
     images = {
         camera.key: of_histogram(episode.histograms[name])
-        for name, camera in dataset.contract.cameras.items()
+        for name, camera in dataset.cameras.items()
     }
     return {**{key: of_rows(values) for key, values in columns(dataset, number).items()}, **images}
 
@@ -126,7 +132,7 @@ def dataset_stats(dataset: Dataset) -> dict[str, Stats]:
     numbers = {key: of_rows(np.concatenate([part[key] for part in parts])) for key in parts[0]}
     images = {
         camera.key: of_histogram(np.sum([e.histograms[name] for e in dataset.episodes], axis=0))
-        for name, camera in dataset.contract.cameras.items()
+        for name, camera in dataset.cameras.items()
     }
     return {**numbers, **images}
 

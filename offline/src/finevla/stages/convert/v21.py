@@ -23,14 +23,14 @@ def write(dataset: Dataset, folder: Path) -> None:
         data = folder / DATA_PATH.format(**place)
         data.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table(columns(dataset, number)), data, compression="snappy")
-        for name, camera in dataset.contract.cameras.items():
+        for name, camera in dataset.cameras.items():
             video = folder / VIDEO_PATH.format(**place, video_key=camera.key)
             video.parent.mkdir(parents=True, exist_ok=True)
             episode.videos[name].replace(video)
     total = len(dataset.episodes)
     document = {
         **info(dataset, VERSION),
-        "total_videos": total * len(dataset.contract.cameras),
+        "total_videos": total * len(dataset.cameras),
         "total_chunks": (total - 1) // CHUNK + 1,
         "data_path": DATA_PATH,
         "video_path": VIDEO_PATH,

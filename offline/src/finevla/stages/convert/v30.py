@@ -75,7 +75,7 @@ def _write_data(dataset: Dataset, folder: Path, rows: list[dict[str, Any]]) -> N
 
 
 def _write_videos(dataset: Dataset, folder: Path, rows: list[dict[str, Any]]) -> None:
-    for name, camera in dataset.contract.cameras.items():
+    for name, camera in dataset.cameras.items():
         parts = [(episode.videos[name], episode.length) for episode in dataset.episodes]
         sizes = [path.stat().st_size for path, _ in parts]
         for file, group in enumerate(_groups(sizes, VIDEO_FILE_MIB * MIB)):

@@ -41,6 +41,8 @@ class Config:
     """Episodes with a longer time between two frames are rejected; by default 1.5 frame periods, 0.15 s."""
     include_failures: bool = False
     """Keep episodes that the operator labeled as failures."""
+    cameras: str = ""
+    """Cameras to keep, separated by commas, the pivot among them; all of the contract when not given."""
     crf: int = 20
     """Quality of the video (H.264): lower is better and larger."""
     gop: int = 5
@@ -70,11 +72,12 @@ def convert(config: Config, contract: RobotContract | None = None) -> dict[str, 
         )
     started = time.monotonic()
     bags = find_bags(config.bags)
+    cameras = robot.chosen_cameras(config.cameras)
     settings = VideoSettings(crf=config.crf, gop=config.gop)
     with atomic_directory(config.out) as folder:
         scratch = folder / "scratch"
         jobs = [
-            Job(bag, i, scratch, robot.document, config.max_gap_s, config.include_failures, settings)
+            Job(bag, i, scratch, robot.document, config.max_gap_s, config.include_failures, settings, cameras)
             for i, bag in enumerate(bags)
         ]
         results = list(map_jobs(convert_bag, jobs, config.workers, "converting", "bags"))
@@ -82,7 +85,7 @@ def convert(config: Config, contract: RobotContract | None = None) -> dict[str, 
         rejected = [r for r in results if isinstance(r, Rejected)]
         if not episodes:
             raise _nothing_left(rejected)
-        dataset = Dataset(robot, episodes, settings)
+        dataset = Dataset(robot, episodes, settings, cameras)
         WRITERS[config.format](dataset, folder)
         _clear(scratch)
         seconds = time.monotonic() - started

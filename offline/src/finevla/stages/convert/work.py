@@ -31,6 +31,7 @@ class Job:
     max_gap_s: float | None
     include_failures: bool
     settings: VideoSettings
+    cameras: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def convert_bag(job: Job) -> Converted | Rejected:
     """Converts one bag; a bag that cannot be used comes back as a rejection, not as an error."""
     contract = contract_from_document(job.document)
     try:
-        episode = read_episode(job.bag, contract, job.max_gap_s)
+        episode = read_episode(job.bag, contract, job.max_gap_s, job.cameras)
         if episode.info.outcome == "failure" and not job.include_failures:
             raise EpisodeRejectedError(
                 "labeled_failure",
@@ -80,7 +81,8 @@ def convert_bag(job: Job) -> Converted | Rejected:
 def _encoded(job: Job, episode: Episode, contract: RobotContract) -> Converted:
     videos: dict[str, Path] = {}
     histograms: dict[str, NDArray[np.int64]] = {}
-    for name, camera in contract.cameras.items():
+    for name in job.cameras:
+        camera = contract.cameras[name]
         videos[name] = job.scratch / name / f"{job.number:06d}.mp4"
         images = episode.images[name]
         try:

@@ -18,9 +18,15 @@ from finevla.contract.bundle import DOCUMENT_FILE, read_bundle
 from finevla.contract.robot import RobotContract, difference
 from finevla.errors import BagError, DatasetError, FineVLAError
 from finevla.stages.convert.find import find_bags, is_bag
+from finevla.stages.inspect.bundle import bundle_facts
 
 RUN_FILE = "run.json"
 """What `finevla train` writes; named here because the trainer needs torch and this does not."""
+_RUN_FACTS = (
+    "dataset_hash", "manifest_hash", "contract_hash", "mix", "episodes", "frames", "text", "dimensions",
+    "schedule", "command", "git_commit",
+)  # fmt: skip
+"""What is shown of run.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,28 +160,16 @@ def _dataset(path: Path, contract: RobotContract) -> Finding:
 def _training(path: Path, contract: RobotContract) -> Finding:
     document = _json(path / RUN_FILE, DatasetError)
     lines = difference(contract.document, document.get("contract", {}))
-    facts = {
-        key: document.get(key)
-        for key in ("dataset_hash", "contract_hash", "episodes", "frames", "vocabulary", "schedule")
-    }
+    facts = {key: document[key] for key in _RUN_FACTS if key in document}
+    facts["checkpoints"] = [folder.name for folder in sorted((path / "checkpoints").glob("step_*"))]
     return Finding("training directory", str(path), facts, tuple(f"another contract: {x}" for x in lines))
 
 
 def _bundle(path: Path, contract: RobotContract) -> Finding:
     try:
-        bundle = read_bundle(path, contract)
+        facts = bundle_facts(read_bundle(path, contract), contract)
     except FineVLAError as err:
         return Finding("bundle", str(path), {}, (str(err),))
-    content = bundle.content
-    facts = {
-        "checkpoint_id": bundle.checkpoint_id,
-        "cameras": list(content.images),
-        "horizon": content.horizon,
-        "dt_s": content.dt_s,
-        "vocabulary": list(content.vocabulary),
-        "bytes": sum(file.stat().st_size for file in path.iterdir()),
-        "provenance": dict(content.provenance),
-    }
     return Finding("bundle", str(path), facts)
 
 

@@ -80,8 +80,9 @@ def _messages(
             arm, part = contract.arms[side], contract.arm_slice(side)
             log.append((at, arm.feedback_topic, messages.joint_state(arm, at, feedback[part])))
             log.append((at, arm.leader_topic, messages.joint_state(arm, at, leader[part])))
-    for camera_name, camera in contract.cameras.items():
-        for stamp_ns, image in zip(demo.stamps_ns, demo.images[camera_name], strict=True):
+    for camera_name, images in demo.images.items():
+        camera = contract.cameras[camera_name]
+        for stamp_ns, image in zip(demo.stamps_ns, images, strict=True):
             at = int(stamp_ns) + shift
             jpeg = messages.compressed_image(camera, at, encode_jpeg(image))
             log.append((at, camera.compressed_topic, jpeg))

@@ -58,6 +58,8 @@ class Config:
     """Only what every goal of a task fixes, such as arm and colour: no approach from a side, no two bowls."""
     hard: float = 0.0
     """Share of the episodes, 0 to 1, in the hard version: other room, light, clutter, table height."""
+    cameras: str = ""
+    """Cameras to render, separated by commas, the pivot among them; all of the contract when not given."""
     workers: int = 1
     """Processes that simulate."""
     json: bool = False
@@ -73,6 +75,7 @@ class Job:
     seed: int
     noise: float
     hard: bool
+    cameras: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,9 @@ def record_episode(job: Job) -> Done:
     contract = load_contract()
     for spec, goal in scenes(job.planned, job.seed, hard=job.hard):
         try:
-            demo = demonstrate(_world(), goal, spec.seed, job.noise, spec=spec, samples=True)
+            demo = demonstrate(
+                _world(), goal, spec.seed, job.noise, spec=spec, cameras=job.cameras, samples=True
+            )
         except SimulationError as err:
             failed.append(Rejected(f"{job.planned.name} seed {spec.seed}", "not_simulated", str(err)))
             continue
@@ -127,6 +132,7 @@ def _claim(config: Config) -> None:
         "noise": config.noise,
         "plain": config.plain,
         "hard": config.hard,
+        "cameras": list(load_contract().chosen_cameras(config.cameras)),
         "contract_hash": load_contract().hash,
     }
     path = config.out / CONFIG_FILE
@@ -159,6 +165,7 @@ def record(config: Config) -> dict[str, object]:
         SimulationError: An episode succeeded in none of its scenes.
     """
     tasks = task_list(config.task)
+    cameras = load_contract().chosen_cameras(config.cameras)
     if not 0.0 <= config.hard <= 1.0:
         raise FineVLAError(
             "the share of hard scenes is not right", where="--hard", expected="0 to 1", found=config.hard
@@ -169,7 +176,7 @@ def record(config: Config) -> dict[str, object]:
     _claim(config)
     planned = plan(tasks, config.episodes, plain=config.plain)
     jobs = [
-        Job(p, config.out, config.seed, config.noise, _is_hard(p, config.hard))
+        Job(p, config.out, config.seed, config.noise, _is_hard(p, config.hard), cameras)
         for p in planned
         if not (config.out / p.name).exists()
     ]

@@ -8,34 +8,82 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
-from finevla.errors import PolicyError
-from finevla.policy.model import PolicyNetwork, network_weights
+from finevla.contract.bundle_weights import read_tensors
+from finevla.errors import BundleError, PolicyError
+from finevla.stages.train.ema import Ema
+from finevla.stages.train.optim import names_of
 
-_WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+_WEIGHTS, _OPTIMIZER, _EMA, _STATE = (
+    "weights.safetensors",
+    "optimizer.safetensors",
+    "ema.safetensors",
+    "state.json",
+)
 _KEPT = 2
 
 
-def save_checkpoint(out: Path, network: PolicyNetwork, optimizer: torch.optim.Optimizer, step: int) -> Path:
-    """Saves everything that continuing at `step` needs; returns the directory."""
-    folder = out / "checkpoints"
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a checkpoint holds, on the CPU.
+
+    Args:
+        step: Updates made.
+        weights: The state dictionary of the network.
+        optimizer: `parameter/field` to tensor.
+        average: Averaged weights, with the untrained rest; None where none are kept.
+        losses: Of the updates since the last measurement before `step`.
+    """
+
+    step: int
+    weights: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+    average: Mapping[str, Tensor] | None
+    losses: tuple[float, ...] = ()
+
+
+def take_snapshot(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: Ema | None,
+    step: int,
+    losses: tuple[float, ...] = (),
+) -> Snapshot:
+    """Everything that continuing at `step` needs; tensors may still be those in use."""
+    weights = network.state_dict()
+    average = None if ema is None else {**weights, **ema.average}
+    state = {
+        f"{name}/{field}": value
+        for parameter, name in names_of(optimizer).items()
+        for field, value in optimizer.state[parameter].items()
+    }
+    return Snapshot(step, weights, state, average, losses)
+
+
+def save_checkpoint(out: Path, snapshot: Snapshot) -> Path:
+    """Writes a checkpoint, whole or not at all; returns its directory."""
+    folder, step = out / "checkpoints", snapshot.step
     final, partial = folder / f"step_{step:06d}", folder / f".step_{step:06d}.partial"
     for stale in (final, partial):
         shutil.rmtree(stale, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file(network_weights(network), partial / _WEIGHTS)
-    save_file(_optimizer_arrays(network, optimizer), partial / _OPTIMIZER)
-    (partial / _STATE).write_text(json.dumps({"step": step}))
+    save_file(_plain(snapshot.weights), partial / _WEIGHTS)
+    save_file(_plain(snapshot.optimizer), partial / _OPTIMIZER)
+    if snapshot.average is not None:
+        save_file(_plain(snapshot.average), partial / _EMA)
+    (partial / _STATE).write_text(json.dumps({"step": step, "losses": snapshot.losses}))
     partial.rename(final)
-    for old in sorted(folder.glob("step_*"))[:-_KEPT]:
+    for old in sorted(folder.glob("step_*"), key=_step)[:-_KEPT]:
         shutil.rmtree(old)
     return final
 
@@ -46,7 +94,7 @@ def newest_checkpoint(out: Path) -> Path:
     Raises:
         PolicyError: There is none.
     """
-    found = sorted((out / "checkpoints").glob("step_*"))
+    found = sorted((out / "checkpoints").glob("step_*"), key=_step)
     if not found:
         raise PolicyError(
             "there is no checkpoint",
@@ -57,53 +105,82 @@ def newest_checkpoint(out: Path) -> Path:
     return found[-1]
 
 
-def checkpoint_weights(checkpoint: Path) -> dict[str, NDArray[Any]]:
-    """Weights by name.
+def checkpoint_weights(checkpoint: Path, *, averaged: bool = True) -> dict[str, NDArray[Any]]:
+    """Weights by name: the averaged ones where the checkpoint holds them and they are wanted.
+
+    bfloat16 comes as bit patterns in uint16, as everywhere outside of torch.
 
     Raises:
         PolicyError: The file is missing or damaged.
     """
-    return _load(checkpoint / _WEIGHTS)
+    file = checkpoint / (_EMA if averaged and (checkpoint / _EMA).is_file() else _WEIGHTS)
+    try:
+        return dict(read_tensors([file]).arrays)
+    except BundleError as err:
+        raise _unreadable(file, err) from err
 
 
-def restore_checkpoint(checkpoint: Path, network: PolicyNetwork, optimizer: torch.optim.Optimizer) -> int:
-    """Loads weights and optimizer in place; returns the step to continue with.
+def read_snapshot(checkpoint: Path) -> Snapshot:
+    """Reads a checkpoint back.
 
     Raises:
-        PolicyError: A file is missing, damaged or of another model.
+        PolicyError: A file is missing or damaged.
     """
-    arrays = _load(checkpoint / _OPTIMIZER)
-    parameters = dict(network.named_parameters())
     try:
-        weights = {n: torch.from_numpy(a.copy()) for n, a in checkpoint_weights(checkpoint).items()}
-        network.load_state_dict(weights)
-        for name, parameter in parameters.items():
-            state: dict[str, torch.Tensor] = optimizer.state[parameter]
-            for field in ("step", "exp_avg", "exp_avg_sq"):
-                state[field] = torch.from_numpy(np.array(arrays[f"{name}/{field}"]))
-        return int(json.loads((checkpoint / _STATE).read_text())["step"])
-    except (KeyError, RuntimeError, OSError, ValueError) as err:
+        state = json.loads((checkpoint / _STATE).read_text())
+        step, losses = int(state["step"]), tuple(map(float, state["losses"]))
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise _unreadable(checkpoint / _STATE, err) from err
+    average = _read(checkpoint / _EMA) if (checkpoint / _EMA).is_file() else None
+    weights, optimizer = (_read(checkpoint / name) for name in (_WEIGHTS, _OPTIMIZER))
+    return Snapshot(step, weights, optimizer, average, losses)
+
+
+def restore_snapshot(
+    snapshot: Snapshot, network: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None
+) -> None:
+    """Takes a snapshot over in place.
+
+    Raises:
+        PolicyError: It is of another model, or kept no averaged weights although they are wanted.
+    """
+    try:
+        network.load_state_dict(dict(snapshot.weights))
+        names = list(names_of(optimizer).values())
+        state: dict[int, dict[str, Tensor]] = {number: {} for number in range(len(names))}
+        numbers = {name: number for number, name in enumerate(names)}
+        for key, value in snapshot.optimizer.items():
+            name, field = key.rsplit("/", 1)
+            state[numbers[name]][field] = value
+        document = optimizer.state_dict()
+        optimizer.load_state_dict({"state": state, "param_groups": document["param_groups"]})
+        if ema is not None:
+            ema.restore(snapshot.average or {})
+    except (KeyError, RuntimeError, ValueError) as err:
         raise PolicyError(
             "the checkpoint does not belong to this model",
-            where=checkpoint,
+            where=f"step {snapshot.step}",
             found=err,
             remedy="resume with the dataset and flags of the first run, or start anew",
         ) from err
 
 
-def _optimizer_arrays(network: PolicyNetwork, optimizer: torch.optim.Optimizer) -> dict[str, NDArray[Any]]:
-    return {
-        f"{name}/{field}": np.ascontiguousarray(value.numpy())
-        for name, parameter in network.named_parameters()
-        for field, value in optimizer.state[parameter].items()
-    }
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step_"))
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each tensor on the CPU with memory of its own, as the file format wants it."""
+    return {name: value.detach().to("cpu").clone().contiguous() for name, value in tensors.items()}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
     try:
-        arrays: dict[str, NDArray[Any]] = load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as err:
-        raise PolicyError(
-            "a checkpoint cannot be read", where=path, found=err, remedy="use another checkpoint"
-        ) from err
-    return arrays
+        raise _unreadable(path, err) from err
+    return tensors
+
+
+def _unreadable(path: Path, err: Exception) -> PolicyError:
+    return PolicyError("a checkpoint cannot be read", where=path, found=err, remedy="use another checkpoint")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from finevla.stages.train.loop import Measurement
+from finevla.stages.train.metrics import Measurement
 
 _WIDTH, _HEIGHT, _MARGIN = 640, 320, 48
 _SERIES = (("loss", "#1f6fb4", "training loss"), ("validation_loss", "#d07a00", "validation loss"))

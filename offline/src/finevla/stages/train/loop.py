@@ -6,92 +6,40 @@ them, and a run that is cut by the clock on a busy machine looks like a policy d
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from finevla.errors import PolicyError
 from finevla.policy.model import PolicyNetwork
-from finevla.stages.train.batches import BatchSource
-from finevla.stages.train.checkpoint import newest_checkpoint, restore_checkpoint, save_checkpoint
+from finevla.stages.train.batches import Batch, BatchSource
+from finevla.stages.train.board import Board, NoBoard
+from finevla.stages.train.checkpoint import newest_checkpoint, read_snapshot, save_checkpoint
+from finevla.stages.train.ema import Ema
+from finevla.stages.train.engine import Engine, Update, make_accelerator
+from finevla.stages.train.metrics import (
+    METRICS_FILE,
+    Measurement,
+    append_metrics,
+    read_metrics,
+    write_metrics,
+)
+from finevla.stages.train.prefetch import Prefetch
 from finevla.stages.train.probe import Probe
+from finevla.stages.train.schedule import Schedule
+from finevla.stages.train.sim_eval import Simulation
 
-METRICS_FILE = "metrics.jsonl"
+if TYPE_CHECKING:
+    from accelerate import Accelerator  # type: ignore[import-untyped]
 
+__all__ = ["METRICS_FILE", "Measurement", "Schedule", "Trainer", "read_metrics"]
 
-def require(settings: Mapping[str, int], least: int) -> None:
-    """Checks that no setting, named by its flag, is too small.
-
-    Raises:
-        PolicyError: One of them is; the message names it.
-    """
-    for flag, value in settings.items():
-        if value < least:
-            raise PolicyError(
-                "a setting of the training is too small",
-                where=flag,
-                expected=f"at least {least}",
-                found=value,
-                remedy="leave the flag out for its default, or give a larger number",
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Lengths and rates of a run, in updates."""
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    warmup: int
-    seed: int
-    probe_every: int
-    save_every: int
-
-    def __post_init__(self) -> None:
-        """Refuses a run that cannot make a single update.
-
-        Raises:
-            PolicyError: A number is too small; the message names its flag.
-        """
-        counts = {
-            "--steps": self.steps,
-            "--batch-size": self.batch_size,
-            "--probe-every": self.probe_every,
-            "--save-every": self.save_every,
-        }
-        require(counts, 1)
-        require({"--warmup": self.warmup, "--seed": self.seed}, 0)
-        if not 0.0 < self.learning_rate < math.inf:
-            raise PolicyError(
-                "the learning rate must be a positive number",
-                where="--lr",
-                found=self.learning_rate,
-                remedy="give a number such as 1e-3",
-            )
-
-    def rate(self, step: int) -> float:
-        """Learning rate of an update: a linear rise, then a cosine to zero at `steps`."""
-        rise = min(1.0, (step + 1) / max(1, min(self.warmup, self.steps // 4)))
-        return self.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * step / self.steps))
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """One line of metrics.jsonl. `loss` is the mean since the last line."""
-
-    step: int
-    loss: float
-    learning_rate: float
-    validation_loss: float | None
-    r2: float | None
-
+BOARD_EVERY = 10
+"""Updates between two points of the training curves."""
 
 OnStep = Callable[[int, float], None]
 OnMeasurement = Callable[[Measurement], None]
@@ -108,13 +56,35 @@ class Trainer:
         probe: Probe,
         schedule: Schedule,
         out: Path,
+        *,
+        accelerator: Accelerator | None = None,
+        open_board: Callable[[int], Board] = lambda _: NoBoard(),
+        simulation: Simulation | None = None,
+        prefetch: int = 0,
     ) -> None:
-        """Sets up the optimizer; nothing is written yet."""
-        self._network, self._source, self._frames = network, source, frames
+        """Places network and optimizer; nothing is written yet.
+
+        Args:
+            network: Fresh or pretrained.
+            source: Makes the batches.
+            frames: That batches are drawn from.
+            probe: Measures on the way.
+            schedule: How long, how fast.
+            out: Directory of the run; it exists.
+            accelerator: Where to compute; one process on this machine when None.
+            open_board: Given the updates behind it, opens where curves go; called in one process only.
+            simulation: Evaluations on the way; none when None.
+            prefetch: Batches that a thread prepares ahead; 0 prepares each when it is needed.
+
+        Raises:
+            PolicyError: The batch is smaller than the number of its parts.
+        """
+        self._source, self._frames = source, frames
         self._probe, self._schedule, self._out = probe, schedule, out
-        self._optimizer = torch.optim.AdamW(
-            network.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=1e-4
-        )
+        self._open_board, self._prefetch = open_board, prefetch
+        self._simulation = simulation or Simulation()
+        self._engine = Engine(network, schedule, accelerator or make_accelerator())
+        self._ema = Ema(self._engine.network, schedule.ema) if schedule.ema else None
 
     def run(self, resume: bool, on_step: OnStep, on_measurement: OnMeasurement) -> Measurement:
         """Trains to the last step and returns its measurement.
@@ -122,68 +92,113 @@ class Trainer:
         Raises:
             PolicyError: The loss is no longer finite, or there is nothing to resume.
         """
-        first = self._resume() if resume else 0
-        losses: list[float] = []
-        schedule = self._schedule
-        for step in range(first, schedule.steps):
-            losses.append(self._update(step))
-            on_step(step + 1, losses[-1])
-            done = step + 1
-            last = done == schedule.steps
-            if last or done % schedule.save_every == 0:
-                save_checkpoint(self._out, self._network, self._optimizer, done)
-            if last or done % schedule.probe_every == 0:
-                on_measurement(self._measure(done, losses))
-                losses.clear()
-        return read_metrics(self._out)[-1]
+        first, losses = self._resume() if resume else (0, [])
+        final: Measurement | None = None
+        board_of_run = self._open_board(first) if self._engine.main else NoBoard()
+        with closing(board_of_run) as board, closing(self._batches(first)) as batches:
+            if losses and self._pausing(first):  # interrupted between the checkpoint and its measurement
+                final = self._line(first, losses, board)
+                on_measurement(final)
+            for done, batch in enumerate(batches, first + 1):
+                update = self._engine.update(batch, done - 1)
+                if self._ema is not None:
+                    self._ema.update(done)
+                losses.append(update.loss)
+                on_step(done, update.loss)
+                if done % BOARD_EVERY == 0:
+                    board.add(self._figures(update), done)
+                if self._saving(done):
+                    self._save(done, losses)
+                if self._pausing(done):
+                    final = self._line(done, losses, board)
+                    on_measurement(final)
+        return final or read_metrics(self._out)[-1]
 
-    def _update(self, step: int) -> float:
-        schedule = self._schedule
-        for group in self._optimizer.param_groups:
-            group["lr"] = schedule.rate(step)
-        batch = self._source.draw(self._frames, schedule.batch_size, schedule.seed, step)
-        self._network.train()
-        loss = self._network.loss(batch.inputs, batch.target, batch.valid)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise PolicyError(
-                "the training loss is not finite any more",
-                where=f"step {step}",
-                found=value,
-                remedy="resume from the last checkpoint with a lower --lr",
-            )
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no type here
-        torch.nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
-        self._optimizer.step()
-        return value
+    def _draw(self, step: int) -> Batch:
+        """This process's part of the batch of a step."""
+        schedule, placed = self._schedule, self._engine.accelerator
+        rank, world = placed.process_index, placed.num_processes
+        return self._source.draw(self._frames, schedule.batch_size, schedule.seed, step, rank, world)
+
+    def _batches(self, first: int) -> Generator[Batch]:
+        """The batches of the updates from `first` on, in order."""
+        last = self._schedule.steps
+        if self._prefetch == 0:
+            yield from map(self._draw, range(first, last))
+            return
+        with Prefetch(self._draw, first, last, self._prefetch) as ready:
+            yield from ready
+
+    def _figures(self, update: Update) -> dict[str, float]:
+        groups = self._engine.optimizer.param_groups
+        rates = {f"rate/{group['module']}": float(group["lr"]) for group in groups}
+        return {"train/loss": update.loss, "train/gradient_norm": update.gradient_norm, **rates}
+
+    def _simulated(self, done: int) -> bool:
+        return self._simulation.due(done, done == self._schedule.steps)
+
+    def _saving(self, done: int) -> bool:
+        last = done == self._schedule.steps
+        return last or done % self._schedule.save_every == 0 or self._simulated(done)
+
+    def _pausing(self, done: int) -> bool:
+        last = done == self._schedule.steps
+        return last or done % self._schedule.probe_every == 0 or self._simulated(done)
+
+    def _save(self, done: int, losses: list[float]) -> None:
+        snapshot = self._engine.snapshot(self._ema, done, tuple(losses))
+        if self._engine.main:
+            save_checkpoint(self._out, snapshot)
+
+    def _line(self, done: int, losses: list[float], board: Board) -> Measurement:
+        """Measures, writes it down, and begins the next mean of losses."""
+        line = self._measure(done, losses)
+        losses.clear()
+        if self._engine.main:
+            append_metrics(self._out, line)
+            board.add(_board_figures(line), done)
+        return line
 
     def _measure(self, step: int, losses: list[float]) -> Measurement:
-        self._network.eval()
-        measured = self._probe.measure(self._network)
-        line = Measurement(
+        network = self._engine.network.eval()
+        with self._ema.swapped_in() if self._ema is not None else nullcontext():
+            measured = self._probe.measure(network)
+        sim, error = self._simulate(step) if self._simulated(step) else (None, None)
+        return Measurement(
             step=step,
             loss=float(np.mean(losses)),
             learning_rate=self._schedule.rate(step),
             validation_loss=measured["validation_loss"],
             r2=measured["r2"],
+            sim=sim,
+            sim_error=error,
         )
-        with (self._out / METRICS_FILE).open("a") as file:
-            file.write(json.dumps({name: getattr(line, name) for name in line.__slots__}) + "\n")
-        return line
 
-    def _resume(self) -> int:
-        """Restores the newest checkpoint and drops the metrics that came after it."""
-        step = restore_checkpoint(newest_checkpoint(self._out), self._network, self._optimizer)
-        kept = [line for line in read_metrics(self._out) if line.step <= step]
-        text = "".join(json.dumps({n: getattr(m, n) for n in m.__slots__}) + "\n" for m in kept)
-        (self._out / METRICS_FILE).write_text(text)
-        return step
+    def _simulate(self, step: int) -> tuple[dict[str, float] | None, str | None]:
+        """Evaluates in one process while the others wait; a failure is recorded and ends nothing."""
+        try:
+            return (self._simulation.run(self._out, step), None) if self._engine.main else (None, None)
+        except PolicyError as err:
+            return None, str(err)
+        finally:
+            self._engine.accelerator.wait_for_everyone()
+
+    def _resume(self) -> tuple[int, list[float]]:
+        """Restores the newest checkpoint and drops the metrics that came after it.
+
+        Returns:
+            Updates made, and their losses that no line of the metrics has taken in yet.
+        """
+        snapshot = read_snapshot(newest_checkpoint(self._out))
+        self._engine.restore(snapshot, self._ema)
+        kept = [line for line in read_metrics(self._out) if line.step <= snapshot.step]
+        if self._engine.main:
+            write_metrics(self._out, kept)
+        measured = bool(kept) and kept[-1].step == snapshot.step
+        return snapshot.step, [] if measured else list(snapshot.losses)
 
 
-def read_metrics(out: Path) -> list[Measurement]:
-    """All measurements of a run so far, in order."""
-    path = out / METRICS_FILE
-    if not path.is_file():
-        return []
-    return [Measurement(**json.loads(line)) for line in path.read_text().splitlines()]
+def _board_figures(line: Measurement) -> dict[str, float]:
+    named = {"validation/loss": line.validation_loss, "probe/r2": line.r2}
+    found = {name: value for name, value in named.items() if value is not None}
+    return found | {f"sim/{name}": value for name, value in (line.sim or {}).items()}

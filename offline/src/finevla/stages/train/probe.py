@@ -4,6 +4,10 @@ R2 of the acting arm's first joint, half a chunk ahead, in the first frames of u
 that point the arm stands at home, so only picture and words can tell where it will turn to: 0 means
 that the words are not bound to places yet, above .8 they are. It costs a fraction of a second,
 where closed-loop evaluation costs minutes.
+
+The words are always the fine-grained ones, whatever mix the policy trains on: without them nothing
+would say which object is meant. What knowing task and arm alone would explain is not credited: the
+null model is the mean of each task group and arm.
 """
 
 from __future__ import annotations
@@ -18,11 +22,12 @@ from numpy.typing import NDArray
 from finevla.contract.robot import ARM_SIDES, RobotContract
 from finevla.contract.transforms import Transform
 from finevla.policy.model import PolicyNetwork
-from finevla.stages.train.batches import BatchSource
+from finevla.stages.train.batches import Batch, BatchSource
 from finevla.stages.train.data import FrameCache
 
 EARLY_FRAMES = 3
 _NO_SPREAD = 1e-9
+_ROWS = 256
 
 
 def acting_arms(cache: FrameCache, episodes: NDArray[np.int64], contract: RobotContract) -> NDArray[np.int64]:
@@ -46,29 +51,40 @@ class Probe:
         action: Transform,
         contract: RobotContract,
     ) -> None:
-        """Chooses the frames once."""
+        """Chooses the frames once; episodes without fine-grained text are left out."""
+        episodes = episodes[cache.has_text(fine=True)[episodes]]
         self._action, self._contract, self._source = action, contract, source
         self._frames = cache.frames_of(episodes)
         owner = cache.episode_of(self._frames)
-        self._early = self._frames[self._frames - cache.starts[owner] < EARLY_FRAMES]
-        by_episode = dict(zip(episodes.tolist(), acting_arms(cache, episodes, contract), strict=True))
-        self._arms = np.array([by_episode[e] for e in cache.episode_of(self._early)], dtype=np.int64)
+        early = self._frames - cache.starts[owner] < EARLY_FRAMES
+        self._early, self._owner = self._frames[early], owner[early]
+        row = np.searchsorted(episodes, self._owner)
+        self._arms = acting_arms(cache, episodes, contract)[row]
+        tasks = np.unique([cache.groups[episode] for episode in episodes], return_inverse=True)[1]
+        self._groups = tasks[row] * len(ARM_SIDES) + self._arms
 
     def measure(self, network: PolicyNetwork) -> Mapping[str, float | None]:
-        """Mean validation loss and `r2`; None where there is nothing to measure."""
+        """Mean validation loss and `r2`; None where there is nothing to measure.
+
+        The network must be in evaluation mode. Noise that a head draws is the same every time.
+        """
         if len(self._frames) == 0:
             return {"validation_loss": None, "r2": None}
-        losses: list[float] = []
+        device, noise = network.device, torch.Generator().manual_seed(0)
+        losses, predicted = 0.0, []
         with torch.inference_mode():
-            for frames in np.array_split(self._frames, math.ceil(len(self._frames) / 256)):
-                batch = self._source.exact(frames)
-                losses.append(float(network.loss(batch.inputs, batch.target, batch.valid)) * len(frames))
-            early = self._source.exact(self._early)
-            predicted = self._joint(network.act(early.inputs).numpy())
-        wanted = self._joint(early.target.numpy())
+            for frames in _chunked(self._frames):
+                batch = _placed(self._source.exact(frames), device)
+                losses += float(network.loss(batch.inputs, batch.target, batch.valid, noise)) * len(frames)
+            for frames in _chunked(self._early):
+                batch = _placed(self._source.exact(frames), device)
+                predicted.append(network.act(batch.inputs).float().cpu().numpy())
+        wanted = self._source.exact(self._early).target.numpy()
         return {
-            "validation_loss": sum(losses) / len(self._frames),
-            "r2": determination(wanted, predicted, self._arms),
+            "validation_loss": losses / len(self._frames),
+            "r2": determination(
+                self._joint(wanted), self._joint(np.concatenate(predicted)), self._groups, self._owner
+            ),
         }
 
     def _joint(self, normalized: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -80,11 +96,36 @@ class Probe:
 
 
 def determination(
-    wanted: NDArray[np.float64], predicted: NDArray[np.float64], groups: NDArray[np.int64]
+    wanted: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    episodes: NDArray[np.int64] | None = None,
 ) -> float | None:
     """R2 with the mean of each group as the null model; None if nothing varies.
 
-    Groups are arms: without them, knowing the arm alone would already explain most of the spread.
+    Args:
+        wanted: What was to be predicted, shape (N,).
+        predicted: What was, shape (N,).
+        groups: Number of the task and arm of each; knowing them alone would explain most of the spread.
+        episodes: Episode of each. Where given, the spread within a group of m episodes counts m / (m - 1)
+            times, because its mean was taken from these very episodes, and groups of one episode, which
+            have no spread to compare with, are left out.
     """
-    total = sum(float(np.sum(groups == g) * np.var(wanted[groups == g])) for g in np.unique(groups))
-    return None if total <= _NO_SPREAD else 1.0 - float(((wanted - predicted) ** 2).sum()) / total
+    total = error = 0.0
+    for group in np.unique(groups):
+        rows = groups == group
+        count = len(np.unique(episodes[rows])) if episodes is not None else 0
+        if count == 1:
+            continue
+        spread = float(np.sum(rows) * np.var(wanted[rows]))
+        total += spread * count / (count - 1) if count else spread
+        error += float(((wanted[rows] - predicted[rows]) ** 2).sum())
+    return None if total <= _NO_SPREAD else 1.0 - error / total
+
+
+def _chunked(frames: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return np.array_split(frames, math.ceil(len(frames) / _ROWS))
+
+
+def _placed(batch: Batch, device: torch.device) -> Batch:
+    return Batch(batch.inputs.to(device), batch.target.to(device), batch.valid.to(device))

@@ -1,43 +1,60 @@
 """The stage `train`: dataset in, training directory out.
 
-The directory holds run.json (everything that fixes the policy and its origin), metrics.jsonl,
-curve.svg and the newest checkpoints. `finevla export` makes a bundle of it.
+The directory holds run.json (everything that fixes the policy and its origin), manifest.json (which
+frames were trained on, the same for every mix), metrics.jsonl, curve.svg, tensorboard and the newest
+checkpoints. `finevla export` makes a bundle of it.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from finevla.contract.images import WorkspaceCrop
+from finevla.contract.mirror import Mirror
 from finevla.contract.robot import RobotContract
 from finevla.contract.transforms import Chain, JointStatistics, Normalize
 from finevla.errors import PolicyError
-from finevla.policy.config import PolicyConfig
-from finevla.policy.model import PolicyNetwork, build_network
-from finevla.policy.text import Vocabulary
-from finevla.stages.train.batches import BatchSource
+from finevla.stages.report import write_json
+from finevla.stages.train.augment import Augment
+from finevla.stages.train.batches import BatchSource, training_texts
+from finevla.stages.train.board import Logger, open_board
 from finevla.stages.train.curve import curve_svg
-from finevla.stages.train.data import FrameCache, read_dataset
-from finevla.stages.train.loop import (
-    METRICS_FILE,
-    Measurement,
-    Schedule,
-    Trainer,
-    read_metrics,
-    require,
-)
+from finevla.stages.train.data import CacheMode, FrameCache, read_dataset
+from finevla.stages.train.design import ModelSpec, build_design, design_policy, parameters
+from finevla.stages.train.engine import Device, Precision, make_accelerator
+from finevla.stages.train.loop import Trainer
+from finevla.stages.train.manifest import Manifest, build_manifest
+from finevla.stages.train.metrics import METRICS_FILE, Measurement, read_metrics
+from finevla.stages.train.mix import Mix, MixMode
+from finevla.stages.train.origin import begin_at, read_origin
 from finevla.stages.train.probe import Probe
+from finevla.stages.train.record import (
+    MANIFEST_FILE,
+    begin_record,
+    check_record,
+    contract_part,
+    dimensions_of,
+    git_commit,
+    plain_fields,
+    read_run,
+    text_part,
+)
+from finevla.stages.train.sampler import Balance
+from finevla.stages.train.schedule import Schedule, require
+from finevla.stages.train.sim_eval import Simulation
 from finevla.stages.train.split import split_episodes
 
-RUN_FILE = "run.json"
+if TYPE_CHECKING:
+    from accelerate import Accelerator  # type: ignore[import-untyped]
+
+__all__ = ["Progress", "TrainReport", "TrainSpec", "normalization", "read_run", "run_training"]
+
 _STD_FLOOR_RAD = 0.08
 _STD_FLOOR_SHARE = 0.08
 """Floor of a gripper's spread as a share of its stroke, the counterpart of the floor in rad."""
@@ -45,7 +62,36 @@ _STD_FLOOR_SHARE = 0.08
 
 @dataclass(frozen=True, slots=True)
 class TrainSpec:
-    """What to train on and how; the flags of `finevla train` in one place."""
+    """What to train on and how; the flags of `finevla train` in one place.
+
+    Args:
+        dataset: LeRobot dataset.
+        out: Directory of the run.
+        images: What the policy sees of each camera.
+        schedule: How long, how fast.
+        validation_episodes: Kept for validation.
+        rest_steps: Repetitions of the last action that count as targets.
+        threads: Threads of torch.
+        command: For the provenance.
+        resume: Go on from the newest checkpoint.
+        model: Which policy.
+        mix: How often the words are fine-grained.
+        mix_mode: How the mix is made.
+        balance: How frames are drawn.
+        augment: Strengths of the augmentation.
+        init: Bundle or run whose weights are the first ones.
+        precision: Number format of the computation.
+        device: Where to compute.
+        logger: Where curves go.
+        simulation: Evaluations on the way.
+        prefetch: Batches that are prepared ahead.
+        cache: Where decoded pictures are kept.
+        cache_dir: Folder that keeps them for the next run.
+        cache_workers: Threads that decode.
+
+    Raises:
+        PolicyError: A number is too small; the message names it.
+    """
 
     dataset: Path
     out: Path
@@ -56,15 +102,30 @@ class TrainSpec:
     threads: int
     command: str
     resume: bool
+    model: ModelSpec = field(default_factory=ModelSpec)
+    mix: Mix = field(default_factory=lambda: Mix.parse("fg"))
+    mix_mode: MixMode = "strict"
+    balance: Balance = "frames"
+    augment: Augment = field(default_factory=Augment)
+    init: Path | None = None
+    precision: Precision = "no"
+    device: Device = "auto"
+    logger: Logger = "none"
+    simulation: Simulation = field(default_factory=Simulation)
+    prefetch: int = 0
+    cache: CacheMode = "memory"
+    cache_dir: Path | None = None
+    cache_workers: int = 1
 
     def __post_init__(self) -> None:
-        """Refuses numbers that no run can have.
-
-        Raises:
-            PolicyError: A number is too small; the message names it.
-        """
-        require({"--threads": self.threads}, 1)
-        require({"--val-episodes": self.validation_episodes, "--rest-steps": self.rest_steps}, 0)
+        """Refuses numbers that no run can have."""
+        require({"--threads": self.threads, "--cache-workers": self.cache_workers}, 1)
+        least = {
+            "--val-episodes": self.validation_episodes,
+            "--rest-steps": self.rest_steps,
+            "--prefetch": self.prefetch,
+        }
+        require(least, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +137,7 @@ class TrainReport:
     parameters: int
     words: tuple[str, ...]
     dataset_hash: str
+    manifest_hash: str
     final: Measurement
 
 
@@ -92,57 +154,157 @@ class Progress:
         """The probe was run."""
 
 
-def run_training(spec: TrainSpec, contract: RobotContract, progress: Progress) -> TrainReport:
+def run_training(
+    spec: TrainSpec, contract: RobotContract, progress: Progress, accelerator: Accelerator | None = None
+) -> TrainReport:
     """Trains a policy.
 
     Raises:
-        DatasetError: The dataset cannot be used with this robot.
-        PolicyError: The output exists, the resumed run was another one, or the loss diverged.
+        DatasetError: The dataset cannot be used with this robot or mix.
+        PolicyError: The output exists, a flag does not fit, the resumed run was another one, or the
+            loss diverged.
+        SimulationError: It is to be evaluated in the simulator, and nothing can render.
+        SetupError: A package is missing.
     """
-    _check_out(spec)
+    accelerator = accelerator or make_accelerator(spec.precision, spec.device)
+    if accelerator.is_main_process:
+        _check_out(spec)
+        spec.simulation.check()
     torch.set_num_threads(spec.threads)
-    cache = read_dataset(spec.dataset, contract, spec.images, progress.episode)
-    training, validation = split_episodes(cache.texts, spec.validation_episodes, spec.schedule.seed)
-    frames = cache.frames_of(training)
-    state, action = (normalization(rows[frames], contract) for rows in (cache.state, cache.action))
-    vocabulary = Vocabulary.from_texts(cache.texts[i] for i in training)
-    config = _policy_config(spec, contract, vocabulary)
-    document = _run_document(spec, contract, cache, vocabulary, config)
-    document |= {"state": state.to_json(), "action": action.to_json(), "validation": validation.tolist()}
-    _write_run(spec, document)
-    source = BatchSource(cache, vocabulary, state, action, config.horizon, spec.rest_steps)
-    network = build_network(config, spec.schedule.seed)
-    probe = Probe(cache, source, validation, action, contract)
-    trainer = Trainer(network, source, frames, probe, spec.schedule, spec.out)
+    cache = read_dataset(
+        spec.dataset,
+        contract,
+        spec.images,
+        progress.episode,
+        cache=spec.cache,
+        cache_dir=spec.cache_dir,
+        workers=spec.cache_workers,
+    )
+    plan = _Plan(spec, contract, cache)
+    design = design_policy(spec.model, contract, spec.images, plan.texts)
+    source = plan.source(design.codec)
+    manifest = plan.manifest(source)
+    fresh = not spec.resume and spec.init is None
+    network = build_design(design, spec.model, spec.schedule.seed, pretrained=fresh)
+    begun: dict[str, Any] = {}
+    if spec.init is not None:
+        origin = read_origin(spec.init, contract)
+        begun = {"name": origin.name, **plain_fields(begin_at(origin, network, design.codec))}
+    document = {
+        "model": design.config.to_json(),
+        **text_part(design.codec),
+        **contract_part(contract),
+        **plan.document(),
+        "manifest_hash": manifest.hash,
+        "init": begun,
+        "command": spec.command,
+        "git_commit": git_commit(),
+    }
+    if accelerator.is_main_process:
+        if spec.resume:
+            check_record(spec.out, document)
+        else:
+            begin_record(spec.out, document, design.codec)
+            (spec.out / METRICS_FILE).write_text("")
+            write_json(spec.out / MANIFEST_FILE, manifest.document)
+    accelerator.wait_for_everyone()
+    trainer = Trainer(
+        network,
+        source,
+        plan.frames,
+        Probe(cache, source, plan.validation, plan.action, contract),
+        spec.schedule,
+        spec.out,
+        accelerator=accelerator,
+        open_board=lambda first: open_board(spec.logger, spec.out, first, document),
+        simulation=spec.simulation,
+        prefetch=spec.prefetch,
+    )
     final = trainer.run(spec.resume, progress.step, progress.measured)
-    (spec.out / "curve.svg").write_text(curve_svg(read_metrics(spec.out), f"finevla train: {spec.out.name}"))
+    if accelerator.is_main_process:
+        curve = curve_svg(read_metrics(spec.out), f"finevla train: {spec.out.name}")
+        (spec.out / "curve.svg").write_text(curve)
     return TrainReport(
         episodes=cache.episodes,
         frames=len(cache.state),
-        parameters=_parameters(network),
-        words=vocabulary.words,
+        parameters=parameters(network),
+        words=design.codec.words,
         dataset_hash=cache.dataset_hash,
+        manifest_hash=manifest.hash,
         final=final,
     )
 
 
-def read_run(out: Path) -> dict[str, Any]:
-    """The document of a training directory.
+class _Plan:
+    """What follows from dataset and flags: split, statistics, texts."""
 
-    Raises:
-        PolicyError: There is none.
-    """
-    try:
-        document: dict[str, Any] = json.loads((out / RUN_FILE).read_text())
-    except (OSError, ValueError) as err:
-        raise PolicyError(
-            "this is not a training directory",
-            where=out,
-            expected=RUN_FILE,
-            found=err,
-            remedy="give the directory that `finevla train` wrote",
-        ) from err
-    return document
+    def __init__(self, spec: TrainSpec, contract: RobotContract, cache: FrameCache) -> None:
+        self._spec, self._cache = spec, cache
+        both = tuple(f"{fine} {raw}" for fine, raw in zip(cache.fine, cache.raw, strict=True))
+        self.training, self.validation = split_episodes(both, spec.validation_episodes, spec.schedule.seed)
+        self.frames = cache.frames_of(self.training)
+        self.mirror = Mirror(contract) if spec.augment.mirror > 0 else None
+        self.state, self.action = (
+            normalization(self._seen(rows[self.frames]), contract) for rows in (cache.state, cache.action)
+        )
+        self.texts = training_texts(cache, self.training, self.mirror)
+        self._horizon = contract.horizon
+
+    def _seen(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        return rows if self.mirror is None else np.concatenate([rows, self.mirror.joints(rows)])
+
+    def source(self, codec: Any) -> BatchSource:
+        """Where batches come from."""
+        spec = self._spec
+        return BatchSource(
+            self._cache,
+            codec,
+            self.state,
+            self.action,
+            self._horizon,
+            spec.rest_steps,
+            spec.mix,
+            spec.mix_mode,
+            self.mirror,
+            augment=spec.augment,
+            balance=spec.balance,
+        )
+
+    def manifest(self, source: BatchSource) -> Manifest:
+        """What the run will train on."""
+        schedule = self._spec.schedule
+        return build_manifest(
+            source,
+            self.frames,
+            training=self.training,
+            validation=self.validation,
+            statistics={"state": self.state.to_json(), "action": self.action.to_json()},
+            steps=schedule.steps,
+            batch_size=schedule.batch_size,
+            seed=schedule.seed,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The part of run.json that says what was trained on and how."""
+        spec, cache = self._spec, self._cache
+        return {
+            "images": {name: image.to_json() for name, image in spec.images.items()},
+            "dimensions": dimensions_of(self.texts),
+            "state": self.state.to_json(),
+            "action": self.action.to_json(),
+            "validation": self.validation.tolist(),
+            "mix": spec.mix.name,
+            "mix_mode": spec.mix_mode,
+            "balance": spec.balance,
+            "augment": plain_fields(spec.augment),
+            "schedule": plain_fields(spec.schedule),
+            "rest_steps": spec.rest_steps,
+            "threads": spec.threads,
+            "precision": spec.precision,
+            "dataset_hash": cache.dataset_hash,
+            "episodes": cache.episodes,
+            "frames": len(cache.state),
+        }
 
 
 def _check_out(spec: TrainSpec) -> None:
@@ -155,79 +317,10 @@ def _check_out(spec: TrainSpec) -> None:
         )
 
 
-def normalization(rows: np.ndarray[Any, np.dtype[np.float64]], contract: RobotContract) -> Chain:
+def normalization(rows: NDArray[np.float64], contract: RobotContract) -> Chain:
     """Normalization by the statistics of `rows` (N, dof); the spread has a floor per joint."""
     floors = np.full(contract.dof, _STD_FLOOR_RAD)
     for index in contract.grippers.values():
         floors[index] = _STD_FLOOR_SHARE * (contract.upper[index] - contract.lower[index])
     statistics = JointStatistics.of(contract.joint_names, rows)
     return Chain((Normalize(statistics, tuple(float(v) for v in floors)),))
-
-
-def _policy_config(spec: TrainSpec, contract: RobotContract, vocabulary: Vocabulary) -> PolicyConfig:
-    return PolicyConfig(
-        cameras=len(spec.images),
-        vocabulary_size=vocabulary.size,
-        dof=contract.dof,
-        horizon=contract.horizon,
-        image_size=next(iter(spec.images.values())).size,
-    )
-
-
-def _run_document(
-    spec: TrainSpec,
-    contract: RobotContract,
-    cache: FrameCache,
-    vocabulary: Vocabulary,
-    config: PolicyConfig,
-) -> dict[str, Any]:
-    return {
-        "model": config.to_json(),
-        "images": {name: image.to_json() for name, image in spec.images.items()},
-        "vocabulary": list(vocabulary.words),
-        "contract_hash": contract.hash,
-        "contract": dict(contract.document),
-        "schedule": dataclasses.asdict(spec.schedule),
-        "rest_steps": spec.rest_steps,
-        "threads": spec.threads,
-        "dataset_hash": cache.dataset_hash,
-        "episodes": cache.episodes,
-        "frames": len(cache.state),
-        "command": spec.command,
-        "git_commit": git_commit(),
-    }
-
-
-def _write_run(spec: TrainSpec, document: dict[str, Any]) -> None:
-    """Writes run.json, or checks that a resumed run is still the same one."""
-    if not spec.resume:
-        spec.out.mkdir(parents=True, exist_ok=True)
-        (spec.out / RUN_FILE).write_text(json.dumps(document, indent=1) + "\n")
-        (spec.out / METRICS_FILE).write_text("")
-        return
-    before = read_run(spec.out)
-    loose = {"git_commit", "command"}
-    now = json.loads(json.dumps(document))
-    changed = [key for key in now if key not in loose and now[key] != before.get(key)]
-    if changed:
-        raise PolicyError(
-            "the resumed run is not the one that was begun",
-            where=spec.out,
-            expected={key: before.get(key) for key in changed},
-            found={key: now[key] for key in changed},
-            remedy="resume with the dataset and flags of the first run, or choose a new --out",
-        )
-
-
-def _parameters(network: PolicyNetwork) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def git_commit() -> str:
-    """Commit of the library's checkout with a mark for changes, or `unknown` outside of one."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return done.stdout.strip() or "unknown"
