@@ -65,7 +65,7 @@ def test_large_weights_are_split_and_read_as_one(
     monkeypatch.setattr(bundle_weights, "_MAPPED_FROM", 1)  # every file is mapped
     out = write_bundle(tmp_path / "bundle", contract, content, weights, shard_bytes=1_000_000)
     shards = sorted(file.name for file in out.glob("weights*"))
-    assert shards == [f"weights-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
+    assert shards == [f"weights-0000{i}-of-00004.safetensors" for i in (1, 2, 3, 4)]
     assert max((out / name).stat().st_size for name in shards) < 1_100_000
     read = read_bundle(out, contract)
     assert same(dict(read.weights), weights)

@@ -46,12 +46,12 @@ def test_spatial_softmax_reads_the_place_of_the_peak() -> None:
     peak[:, :, 3, 12] = 50.0
     stem.maps.register_forward_hook(lambda *_: peak)
     stem(torch.zeros(1, 3, 64, 64), torch.zeros(1, 128))
-    maps = 32
+    maps, queried = 32, stem.queried
     axis = torch.linspace(-1, 1, 16)
-    place = taken[0][0, : 2 * maps].view(maps, 2)
+    place = taken[0][0, : 2 * (queried + maps)].view(queried + maps, 2)[queried:]
     assert torch.allclose(place[:, 0], 3.0 * axis[12].expand(maps), atol=1e-5)  # gain 3
     assert torch.allclose(place[:, 1], 3.0 * axis[3].expand(maps), atol=1e-5)
-    assert torch.allclose(taken[0][0, 2 * maps :], torch.tensor(4.0 * 50.0 / 10.0), atol=1e-4)
+    assert torch.allclose(taken[0][0, -maps:], torch.tensor(4.0 * 50.0 / 10.0), atol=1e-4)
 
 
 def test_film_scales_by_one_plus_gain_and_shifts() -> None:

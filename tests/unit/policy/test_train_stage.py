@@ -51,7 +51,7 @@ def test_frames_are_read_through_the_shared_crop(
     assert len(cache.dataset_hash) == 64
     color = np.median(cache.pictures[0, 0].reshape(-1, 3), axis=0)
     assert np.abs(color - 120).max() < 12  # the gray ground: the black border is outside of the box
-    assert "arm" in cache.texts[0]
+    assert "arm" in cache.fine[0]
 
 
 def test_two_runs_are_equal_to_the_last_bit(
@@ -138,7 +138,7 @@ def test_export_refuses_another_contract(contract: RobotContract, trained: Path,
     ("change", "message"),
     [
         (lambda d: d["features"][keys.ACTION]["names"].reverse(), "another order"),
-        (lambda d: d.update(codebase_version="v2.1"), "another format"),
+        (lambda d: d.update(codebase_version="v9.9"), "another format"),
         (lambda d: d.update(fps=30), "another frame rate"),
         (lambda d: d["features"].pop(next(k for k in d["features"] if "images" in k)), "lacks"),
     ],
@@ -158,7 +158,7 @@ def test_other_datasets_are_refused_before_anything_is_written(
 def test_command_names_no_directory_of_this_machine(tmp_path: Path) -> None:
     line = command_line(Config(dataset=tmp_path / "d", out=tmp_path / "o"))
     assert line.startswith("finevla train d --out o --steps 3000")
-    assert "--crop 102 50 218 166" in line
+    assert "--preset compact" in line
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from finevla.contract.transforms import Transform
 Problem = tuple[str, object, object]
 """What is wrong, what was expected, what was found."""
 
-TEXT_TYPES = ("words", "qwen")
+TEXT_TYPES = ("words", "lexicon", "qwen")
+_LISTED = frozenset({"words", "lexicon"})
+"""Types of codec that know a list of words."""
 """Kinds of text codecs that a bundle of this format can carry."""
 
 PROVENANCE_KEYS: Mapping[str, type] = {
@@ -71,8 +73,11 @@ class BundleContent:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words that the policy knows; empty where its text codec reads any text."""
-        return tuple(self.text["words"]) if self.text["type"] == "words" else ()
+        """The words that the policy was trained with; empty where its text codec reads any text.
+
+        Those of a lexicon are canonical: `kind:value`, whichever phrase says it.
+        """
+        return tuple(self.text["words"]) if self.text["type"] in _LISTED else ()
 
 
 def content_problems(content: BundleContent, contract: RobotContract) -> list[Problem]:
@@ -117,7 +122,7 @@ def _timing_problems(content: BundleContent, contract: RobotContract) -> list[Pr
 def _text_problems(text: Mapping[str, Any]) -> list[Problem]:
     if text.get("type") not in TEXT_TYPES:
         return [("the bundle has an unknown type of text codec", TEXT_TYPES, text.get("type"))]
-    if text["type"] != "words":
+    if text["type"] not in _LISTED:
         return []
     words = text.get("words")
     if not isinstance(words, list | tuple) or not words:

@@ -13,7 +13,7 @@ sentence above all, has none; nothing is guessed.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,13 +56,15 @@ class Mirror:
 
     Args:
         contract: The robot.
+        without: Phrases; a sentence that holds one has no mirror image. What must not be trained on is
+            not made in the mirror either.
 
     Raises:
         ContractError: The robot is not its own mirror image: arms that stand unlike, or joints that
             turn further to one side.
     """
 
-    def __init__(self, contract: RobotContract) -> None:
+    def __init__(self, contract: RobotContract, without: Sequence[str] = ()) -> None:
         _require_symmetric(contract)
         spans = [np.arange(contract.dof)[contract.arm_slice(side)] for side in ARM_SIDES]
         self._order = np.concatenate(spans[::-1])
@@ -70,6 +72,7 @@ class Mirror:
         for span in spans:
             signs[span[list(_REVERSED)]] = -1.0
         self._signs = signs
+        self._without = tuple(phrase.casefold() for phrase in without)
 
     def joints(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Joint values (..., dof) of the mirrored robot, rad and m."""
@@ -103,9 +106,12 @@ class Mirror:
         for an order in space ("from left to right"), whose mirror image is told from the other side;
         for "right" in another sense ("right now"); for spellings that do not lead back
         ("anticlockwise", "counter clockwise"); for other words that hold a side ("lefty");
-        for letters of another script; and for lone letters that may stand for sides.
+        for letters of another script; and for lone letters that may stand for sides. And none where it
+        or its image holds one of the phrases to do without.
         """
         image = _exchanged(text)
+        if any(phrase in told.casefold() for phrase in self._without for told in (text, image)):
+            return None
         leads_back = _exchanged(image) == text and _is_certain(text) and _is_certain(image)
         return image if leads_back else None
 

@@ -1,6 +1,6 @@
 """The `compact` backbone: under a million parameters, milliseconds on one core.
 
-A stride-4 convolution, coordinate channels and two more convolutions, each modulated by the text
+A stride-4 convolution, coordinate channels and two more convolutions, each modulated by text and state
 (FiLM), then a spatial softmax that reads out where each map fires. Modulating the convolutions is
 what binds a word to a place early; text that meets the picture only in attention does not within
 minutes. There is no normalization layer: it costs as much as the convolutions and gains nothing.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu, scaled_dot_product_attention
+from torch.nn.functional import gelu, relu, scaled_dot_product_attention
 
 from finevla.policy.config import CompactConfig
 from finevla.policy.inputs import Encoded, Inputs
@@ -18,6 +18,8 @@ from finevla.policy.text import PADDING
 
 _FILM_STD = 0.05
 _LOGSUMEXP_SCALE = 10.0
+_REACH = 5
+"""Words that one word's local context spans: itself and two to either side."""
 
 
 class Block(nn.Module):
@@ -40,19 +42,28 @@ class Block(nn.Module):
         split = self.qkv(self.norm_attention(tokens_bnd)).view(batch, count, 3, self.heads, -1)
         query, key, value = split.permute(2, 0, 3, 1, 4)
         mask = None if keep_bn is None else keep_bn[:, None, None, :]
-        mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        # In bfloat16 its backward pass on a CPU takes ten times as long as in float32.
+        with torch.autocast(query.device.type, enabled=query.device.type != "cpu"):
+            query, key, value = (
+                (query.float(), key.float(), value.float()) if _on_cpu(query) else (query, key, value)
+            )
+            mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask)
         tokens_bnd = tokens_bnd + self.project(mixed.transpose(1, 2).reshape(batch, count, width))
         out: Tensor = tokens_bnd + self.mlp(self.norm_mlp(tokens_bnd))
         return out
 
 
 class TextEncoder(nn.Module):
-    """Words to one pooled vector (for FiLM) and a few attention-pooled tokens."""
+    """Words to one pooled vector (for FiLM) and a few attention-pooled tokens.
+
+    A word is told apart by its neighbours, through a convolution, and never by its number in the
+    sentence: that would be learned for the clause orders of the training sentences only.
+    """
 
     def __init__(self, part: CompactConfig) -> None:
         super().__init__()
         self.embed = nn.Embedding(part.vocabulary_size, part.width, padding_idx=PADDING)
-        self.place = nn.Parameter(0.02 * torch.randn(part.max_words, part.width))
+        self.context = nn.Conv1d(part.width, part.width, _REACH, padding=_REACH // 2)
         self.block = Block(part.width, part.attention_heads, part.mlp_ratio)
         self.pool_queries = nn.Parameter(torch.randn(part.text_tokens, part.width))
 
@@ -61,7 +72,9 @@ class TextEncoder(nn.Module):
         keep = words_bl != PADDING
         used = max(int(keep.sum(1).max()), 1)
         words_bl, keep = words_bl[:, :used], keep[:, :used]
-        states = self.block(self.embed(words_bl) + self.place[:used], keep)
+        words = self.embed(words_bl)  # zero at the padding, so the convolution sees the sentence end
+        words = words + gelu(self.context(words.transpose(1, 2))).transpose(1, 2)
+        states = self.block(words, keep)
         weight = keep.unsqueeze(-1).to(states.dtype)
         mean = (states * weight).sum(1) / weight.sum(1)
         scores = torch.einsum("td,bld->btl", self.pool_queries, states) / states.shape[-1] ** 0.5
@@ -78,7 +91,11 @@ def _film_layer(width: int, channels: int) -> nn.Linear:
 
 
 class FilmStem(nn.Module):
-    """Picture and text to the expected positions of `maps` feature maps."""
+    """A picture and a condition to the expected positions of feature maps.
+
+    The first `queried` maps are inner products of the features with vectors made of the condition: the
+    shortest way from a word to a place. The first of them is what `finevla.policy.grounding` trains.
+    """
 
     def __init__(self, part: CompactConfig, image_size: tuple[int, int]) -> None:
         super().__init__()
@@ -88,28 +105,34 @@ class FilmStem(nn.Module):
         self.third = nn.Conv2d(second, third, 3, padding=1)
         self.films = nn.ModuleList(_film_layer(part.width, size) for size in part.channels)
         self.maps = nn.Conv2d(third, part.maps, 1)
-        self.out = nn.Linear(3 * part.maps, part.width)
+        self.query = nn.Linear(part.width, part.queried * third)
+        nn.init.normal_(self.query.weight, std=_FILM_STD)
+        nn.init.zeros_(self.query.bias)
+        self.queried = part.queried
+        self.out = nn.Linear(3 * (part.maps + part.queried), part.width)
         self.temperature, self.gain = part.temperature, part.coordinate_gain
         width, height = (size // 4 for size in image_size)
         y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
         self.register_buffer("grid", torch.stack([x, y]), persistent=False)
         self.grid: Tensor
 
-    def _film(self, index: int, features: Tensor, text: Tensor) -> Tensor:
-        gain, shift = self.films[index](text)[:, :, None, None].chunk(2, dim=1)
+    def _film(self, index: int, features: Tensor, condition: Tensor) -> Tensor:
+        gain, shift = self.films[index](condition)[:, :, None, None].chunk(2, dim=1)
         return relu(features * (1 + gain) + shift)
 
-    def forward(self, picture_b3hw: Tensor, text_bd: Tensor) -> Tensor:
-        """Returns one token per picture, (B, width)."""
-        features = self._film(0, self.first(picture_b3hw), text_bd)
+    def forward(self, picture_b3hw: Tensor, condition_bd: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns one token per picture, (B, width), and the first map as logits, (B, height, width)."""
+        features = self._film(0, self.first(picture_b3hw), condition_bd)
         features = torch.cat([features, self.grid.expand(features.shape[0], -1, -1, -1)], dim=1)
-        features = self._film(1, self.second(features), text_bd)
-        features = self._film(2, self.third(features), text_bd)
-        logits = self.temperature * self.maps(features).flatten(2)
+        features = self._film(1, self.second(features), condition_bd)
+        features = self._film(2, self.third(features), condition_bd)
+        queries = self.query(condition_bd).view(len(condition_bd), self.queried, -1)
+        maps = torch.cat([queries @ features.flatten(2), self.maps(features).flatten(2)], dim=1)
+        logits = self.temperature * maps.float()
         place = logits.softmax(-1) @ self.grid.flatten(1).T * self.gain
         strength = logits.logsumexp(-1) / _LOGSUMEXP_SCALE
         token: Tensor = self.out(torch.cat([place.flatten(1), strength], dim=1))
-        return token
+        return token, logits[:, 0].view(len(logits), *self.grid.shape[1:])
 
 
 class CompactBackbone(nn.Module):
@@ -130,6 +153,7 @@ class CompactBackbone(nn.Module):
         self.stem = FilmStem(part, image_size)
         self.camera = nn.Parameter(0.02 * torch.randn(cameras, part.width))
         self.state = None if dof is None else nn.Linear(dof, part.width)
+        self.phase = None if dof is None else nn.Linear(dof, part.width)
         self.kind = nn.Parameter(0.02 * torch.randn(4 if dof is not None else 3, part.width))
         self.blocks = nn.ModuleList(
             Block(part.width, part.attention_heads, part.mlp_ratio) for _ in range(part.layers)
@@ -144,11 +168,14 @@ class CompactBackbone(nn.Module):
     def forward(self, inputs: Inputs, queries_qd: Tensor) -> Encoded:
         """Returns context tokens [text, pictures, state] and one updated token per query.
 
-        The words are pooled, so every context token is real: there is no mask.
+        The words are pooled, so every context token is real: there is no mask. The state is part of
+        what the picture is looked at with: a hand that holds something looks for another place.
         """
-        pooled, text = self.text(inputs.words)
+        condition, text = self.text(inputs.words)
+        if self.phase is not None:
+            condition = condition + self.phase(inputs.state)
         batch, cameras = inputs.pictures.shape[:2]
-        seen = self.stem(inputs.pictures.flatten(0, 1), pooled.repeat_interleave(cameras, dim=0))
+        seen, places = self.stem(inputs.pictures.flatten(0, 1), condition.repeat_interleave(cameras, dim=0))
         parts = [text, seen.view(batch, cameras, -1) + self.camera]
         if self.state is not None:
             parts.append(self.state(inputs.state).unsqueeze(1))
@@ -158,4 +185,9 @@ class CompactBackbone(nn.Module):
             tokens = block(tokens)
         tokens = self.norm(tokens)
         split = tokens.shape[1] - queries_qd.shape[0]
-        return Encoded(tokens[:, :split], tokens[:, split:])
+        first = places.view(batch, cameras, *places.shape[1:])[:, 0]
+        return Encoded(tokens[:, :split], tokens[:, split:], place_logits=first)
+
+
+def _on_cpu(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu"

@@ -44,6 +44,7 @@ class CompactConfig:
         mlp_ratio: Hidden width of a block over its width.
         channels: Channels of the three convolutions.
         maps: Feature maps whose expected position is read out.
+        queried: Further maps, each the inner product of the features with a vector of the words.
         temperature: Factor on the maps before the spatial softmax; larger is sharper.
         coordinate_gain: Factor on the positions read out.
         text_tokens: Tokens pooled from the words for the transformer.
@@ -60,6 +61,7 @@ class CompactConfig:
     mlp_ratio: int = 3
     channels: tuple[int, int, int] = (32, 48, 64)
     maps: int = 32
+    queried: int = 8
     temperature: float = 4.0
     coordinate_gain: float = 3.0
     text_tokens: int = 4
@@ -67,7 +69,7 @@ class CompactConfig:
 
     def __post_init__(self) -> None:
         """Refuses shapes that no network has."""
-        _require_positive(self, "vocabulary_size", "width", "attention_heads", "maps", "max_words")
+        _require_positive(self, "vocabulary_size", "width", "attention_heads", "maps", "queried", "max_words")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,21 @@ spatial softmax that is nearly uniform at first. It is used in training only.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 _BELL_CELLS = 1.5
 _BEYOND = 1.05
 """Places further out than this, in half widths of the picture, are not in it."""
+
+
+class Grounding(NamedTuple):
+    """Labels of the grounding loss: places (B, 2) as `grounding_loss` takes them, and its weight."""
+
+    place_b2: Tensor
+    weight: float
 
 
 def grounding_loss(logits_bhw: Tensor, place_b2: Tensor) -> Tensor:

@@ -29,12 +29,14 @@ class Encoded(NamedTuple):
     """What a backbone gives to a head, float32.
 
     context: (B, N, width); queries: (B, Q, width), the head's queries after the backbone; keep_bn:
-    (B, N) bool, True where a context token is real, or None where all of them are.
+    (B, N) bool, True where a context token is real, or None where all of them are; place_logits:
+    (B, height, width), a map over the first picture that can be trained to mark a place, or None.
     """
 
     context: Tensor
     queries: Tensor
     keep_bn: Tensor | None = None
+    place_logits: Tensor | None = None
 
 
 class Prefix(NamedTuple):

@@ -15,6 +15,7 @@ from finevla.errors import PolicyError
 from finevla.policy.compact import CompactBackbone
 from finevla.policy.config import CompactConfig, OftConfig, PolicyConfig
 from finevla.policy.flow import FlowHead
+from finevla.policy.grounding import Grounding, grounding_loss
 from finevla.policy.inputs import Encoded, Inputs, Prefix
 from finevla.policy.oft import OftHead
 
@@ -124,6 +125,7 @@ class PolicyNetwork(nn.Module):
         target_bhd: Tensor,
         valid_bh: Tensor,
         generator: torch.Generator | None = None,
+        grounding: Grounding | None = None,
     ) -> Tensor:
         """Training loss, a scalar.
 
@@ -133,10 +135,25 @@ class PolicyNetwork(nn.Module):
             valid_bh: True where a target exists.
             generator: The only source of a head's noise and times, on the CPU; None is one of a
                 fixed seed (for a validation loss that can be compared).
+            grounding: Where the hand acts next, for a backbone that can mark a place; adds its loss.
+
+        Raises:
+            PolicyError: Places are given and the backbone marks none.
         """
         generator = torch.Generator().manual_seed(_FIXED_SEED) if generator is None else generator
         head = cast("Head", self.head)
-        return head.loss(self._encode(inputs), inputs.state, target_bhd, valid_bh, generator)
+        encoded = self._encode(inputs)
+        loss = head.loss(encoded, inputs.state, target_bhd, valid_bh, generator)
+        if grounding is None:
+            return loss
+        if encoded.place_logits is None:
+            raise PolicyError(
+                "this backbone cannot mark a place in the picture",
+                where=type(self.config.backbone).__name__,
+                expected="a compact backbone where --workspace is given",
+                remedy="train without --workspace",
+            )
+        return loss + grounding.weight * grounding_loss(encoded.place_logits, grounding.place_b2)
 
 
 def _check_prefix(prefix: Prefix, batch: int, config: PolicyConfig) -> None:

@@ -181,6 +181,10 @@ def codec_from_json(document: Mapping[str, Any], files: Mapping[str, bytes]) -> 
     try:
         if kind == "words":
             return Vocabulary(tuple(str(word) for word in document["words"]), int(document["max_words"]))
+        if kind == "lexicon":
+            from finevla.policy.lexicon import Lexicon
+
+            return Lexicon.from_json(document)
         if kind == "qwen":
             from finevla.policy.qwen_text import QwenCodec
 

@@ -161,7 +161,7 @@ def _check_topics(reader: EpisodeReader, kept: Sequence[str]) -> None:
         where=reader.path,
         expected=f"messages on every feedback and leader topic of the contract, and of {', '.join(kept)}",
         found=f"no message on {', '.join(missing)}",
-        remedy="record again with these topics, or name the cameras that are there with --cameras; nothing is replaced",
+        remedy="record again with these topics, or name the cameras that are there (--cameras)",
     )
 
 

@@ -119,10 +119,7 @@ def table(data: dict[str, NDArray[Any]]) -> Any:
 def episode_stats(dataset: Dataset, number: int) -> dict[str, Stats]:
     """Statistics of every feature of one episode."""
     episode = dataset.episodes[number]
-    images = {
-        camera.key: of_histogram(episode.histograms[name])
-        for name, camera in dataset.cameras.items()
-    }
+    images = {camera.key: of_histogram(episode.histograms[name]) for name, camera in dataset.cameras.items()}
     return {**{key: of_rows(values) for key, values in columns(dataset, number).items()}, **images}
 
 

@@ -89,7 +89,7 @@ def export_bundle(spec: ExportSpec, contract: RobotContract) -> ExportReport:
     bundle = write_bundle(spec.out, contract, content, tensors.arrays)
     try:
         size = _size(bundle, spec.max_bytes)
-        checkpoint_id = _verify(bundle, content, contract)
+        checkpoint_id = _verify(bundle, contract)
     except BaseException:
         shutil.rmtree(bundle)
         raise
@@ -142,7 +142,7 @@ def _size(bundle: Path, max_bytes: int | None) -> int:
     return size
 
 
-def _verify(bundle: Path, content: BundleContent, contract: RobotContract) -> str:
+def _verify(bundle: Path, contract: RobotContract) -> str:
     """Loads the bundle as a node would and infers once on noise; returns its id."""
     policy = load_policy(bundle, contract)
     rng = np.random.default_rng(0)
@@ -150,6 +150,6 @@ def _verify(bundle: Path, content: BundleContent, contract: RobotContract) -> st
         name: rng.integers(0, 256, (spec.height, spec.width, 3), dtype=np.uint8)
         for name, spec in contract.cameras.items()
     }
-    sentence = content.words[0] if content.words else _ANY_SENTENCE
+    sentence = policy.known_words[0] if policy.known_words else _ANY_SENTENCE
     policy.infer(Observation(0, contract.home, images), sentence, "export")
     return policy.checkpoint_id

@@ -30,11 +30,16 @@ class Encoder(Protocol):
 
 
 class Batch(NamedTuple):
-    """Inputs, normalised targets (B, H, dof) and which of them count (B, H)."""
+    """Inputs, normalised targets (B, H, dof), which of them count (B, H), and where the hand acts next.
+
+    place: (B, 2), right and down in the first picture, -1 to 1; nan where nothing follows; None where
+    places are not trained.
+    """
 
     inputs: Inputs
     target: Tensor
     valid: Tensor
+    place: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class BatchSource:
         *,
         augment: Augment | None = None,
         balance: Balance = "frames",
+        places: NDArray[np.float64] | None = None,
     ) -> None:
         """Encodes texts and joints once.
 
@@ -78,6 +84,7 @@ class BatchSource:
             mirror: The robot's mirror, where `augment.mirror` is above zero.
             augment: Strengths of the augmentation; None takes the defaults.
             balance: `frames` or `group`, see `sampler.Sampler`.
+            places: Where the hand acts next, per frame (N, 2) as in `Batch.place`; None where not trained.
 
         Raises:
             DatasetError: Episodes lack a text that the mix needs.
@@ -90,6 +97,7 @@ class BatchSource:
         self.horizon, self.rest_steps = horizon, rest_steps
         self.mix, self.mix_mode, self.balance = mix, mix_mode, balance
         self.augment = augment or Augment()
+        self._places = places
         self._sampler: tuple[NDArray[np.int64], Sampler] | None = None
         self._words = {text: codec.encode(text) for text in cache.texts_of(np.arange(cache.episodes))}
         self._state = state.apply(cache.state).astype(np.float32)
@@ -140,7 +148,12 @@ class BatchSource:
         chosen, fine = drawn.frames[part], drawn.fine[part]
         rows = _Rows(chosen, fine, shake.mirror & self._mirrorable(chosen))
         pictures = shake.rolled(self._pictures(rows))
-        return _recolored(self._batch(rows, pictures, self._states(rows) + shake.noise), shake)
+        batch = self._batch(rows, pictures, self._states(rows) + shake.noise)
+        if batch.place is not None:
+            height, width = pictures.shape[2:4]
+            moved = torch.from_numpy(shake.shift[:, ::-1] * (2.0 / np.array([width, height])))
+            batch = batch._replace(place=batch.place + moved.float())
+        return _recolored(batch, shake)
 
     def _pictures(self, rows: _Rows) -> NDArray[np.uint8]:
         pictures = self.cache.pictures[rows.frames]
@@ -161,7 +174,14 @@ class BatchSource:
         words = np.stack([self._words[text] for text in self._texts(rows)])
         inputs = Inputs(pictures_to_tensor(pictures), torch.from_numpy(words), torch.from_numpy(state))
         normalized = torch.from_numpy(self._action.apply(targets).astype(np.float32))
-        return Batch(inputs, normalized, torch.from_numpy(valid))
+        return Batch(inputs, normalized, torch.from_numpy(valid), self._place(rows))
+
+    def _place(self, rows: _Rows) -> Tensor | None:
+        if self._places is None:
+            return None
+        places = self._places[rows.frames].astype(np.float32)
+        places[rows.mirrored, 0] *= -1.0
+        return torch.from_numpy(places)
 
     def _texts(self, rows: _Rows) -> list[str]:
         """The words of each sample."""

@@ -14,9 +14,10 @@ from finevla.contract.robot import RobotContract
 from finevla.errors import ContractError, PolicyError
 from finevla.policy.config import CompactConfig, PolicyConfig, QwenConfig
 from finevla.policy.inputs import camera_order
+from finevla.policy.lexicon import Lexicon
 from finevla.policy.model import PolicyNetwork, build_network
 from finevla.policy.presets import preset
-from finevla.policy.text import TextCodec, Vocabulary
+from finevla.policy.text import TextCodec
 
 Box = tuple[int, int, int, int]
 
@@ -202,7 +203,7 @@ def build_design(design: Design, spec: ModelSpec, seed: int, *, pretrained: bool
 def _with_words(
     outline: PolicyConfig, part: CompactConfig, texts: Sequence[str]
 ) -> tuple[PolicyConfig, TextCodec]:
-    words = Vocabulary.from_texts(texts)
+    words = Lexicon.from_texts(texts)
     return dataclasses.replace(outline, backbone=dataclasses.replace(part, vocabulary_size=words.size)), words
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from finevla.errors import PolicyError, SetupError
+from finevla.policy.grounding import Grounding
 from finevla.policy.inputs import Inputs
 from finevla.policy.model import PolicyNetwork
 from finevla.stages.train.batches import Batch
@@ -79,9 +80,16 @@ class LossModule(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, inputs: Inputs, target: Tensor, valid: Tensor, generator: torch.Generator) -> Tensor:
+    def forward(
+        self,
+        inputs: Inputs,
+        target: Tensor,
+        valid: Tensor,
+        generator: torch.Generator,
+        grounding: Grounding | None,
+    ) -> Tensor:
         """Training loss, a scalar."""
-        return self.network.loss(inputs, target, valid, generator)
+        return self.network.loss(inputs, target, valid, generator, grounding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +227,10 @@ class Engine:
         torch.manual_seed(_seed(seed, _DROPOUT, step, number))
         inputs = Inputs(*(part[rows] for part in batch.inputs)).to(device)
         target, valid = batch.target[rows].to(device), batch.valid[rows].to(device)
-        loss: Tensor = self.module(inputs, target, valid, noise)
+        weight = self._schedule.grounding
+        place = None if batch.place is None else batch.place[rows].to(device)
+        grounding = None if place is None or not weight else Grounding(place, weight)
+        loss: Tensor = self.module(inputs, target, valid, noise, grounding)
         return loss.float()
 
 

@@ -17,6 +17,7 @@ from finevla.stages.train.data import CacheMode
 from finevla.stages.train.design import ModelSpec, image_transforms
 from finevla.stages.train.engine import Device
 from finevla.stages.train.mix import Mix, MixMode
+from finevla.stages.train.places import Workspace
 from finevla.stages.train.recipes import DEFAULT, Recipe, recipe
 from finevla.stages.train.run import TrainSpec
 from finevla.stages.train.sampler import Balance
@@ -81,6 +82,13 @@ class Config:
     """Draw frames uniformly (frames), or task groups first (group)."""
     mirror: float = 0.0
     """Probability that a sample is mirrored: arms, pictures and the words left and right change sides."""
+    mirror_without: tuple[str, ...] = ()
+    """Phrases whose sentences are never mirrored, such as "left bowl": keeps them out of training."""
+    workspace: tuple[float, float, float, float] | None = None
+    """Rectangle of the table that the first picture shows, m: x near, x far, y right, y left. Where given,
+    the policy also learns to mark in it where the hand acts next, which binds words to places earlier."""
+    grounding: float = 0.05
+    """Weight of that lesson in the loss."""
     seed: int = 0
     """Fixes weights, batches, augmentation, noise and validation episodes."""
     val_episodes: int = 40
@@ -188,6 +196,8 @@ def training_spec(config: Config) -> TrainSpec:
         cache=config.cache,
         cache_dir=config.cache_dir,
         cache_workers=config.cache_workers,
+        mirror_without=config.mirror_without,
+        workspace=None if config.workspace is None else Workspace(*config.workspace),
     )
 
 
@@ -251,6 +261,7 @@ def _schedule(config: Config) -> Schedule:
         clip=config.clip,
         accumulate=config.accumulate,
         ema=config.ema,
+        grounding=config.grounding if config.workspace is not None else 0.0,
     )
 
 

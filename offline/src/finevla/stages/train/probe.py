@@ -128,4 +128,6 @@ def _chunked(frames: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _placed(batch: Batch, device: torch.device) -> Batch:
-    return Batch(batch.inputs.to(device), batch.target.to(device), batch.valid.to(device))
+    return batch._replace(
+        inputs=batch.inputs.to(device), target=batch.target.to(device), valid=batch.valid.to(device)
+    )

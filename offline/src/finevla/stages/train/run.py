@@ -8,6 +8,7 @@ checkpoints. `finevla export` makes a bundle of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from finevla.stages.train.manifest import Manifest, build_manifest
 from finevla.stages.train.metrics import METRICS_FILE, Measurement, read_metrics
 from finevla.stages.train.mix import Mix, MixMode
 from finevla.stages.train.origin import begin_at, read_origin
+from finevla.stages.train.places import Workspace, next_places
 from finevla.stages.train.probe import Probe
 from finevla.stages.train.record import (
     MANIFEST_FILE,
@@ -88,6 +90,8 @@ class TrainSpec:
         cache: Where decoded pictures are kept.
         cache_dir: Folder that keeps them for the next run.
         cache_workers: Threads that decode.
+        mirror_without: Phrases whose sentences are not mirrored.
+        workspace: What the first picture shows of the table; the words are grounded there where given.
 
     Raises:
         PolicyError: A number is too small; the message names it.
@@ -116,6 +120,8 @@ class TrainSpec:
     cache: CacheMode = "memory"
     cache_dir: Path | None = None
     cache_workers: int = 1
+    mirror_without: tuple[str, ...] = ()
+    workspace: Workspace | None = None
 
     def __post_init__(self) -> None:
         """Refuses numbers that no run can have."""
@@ -243,12 +249,12 @@ class _Plan:
         both = tuple(f"{fine} {raw}" for fine, raw in zip(cache.fine, cache.raw, strict=True))
         self.training, self.validation = split_episodes(both, spec.validation_episodes, spec.schedule.seed)
         self.frames = cache.frames_of(self.training)
-        self.mirror = Mirror(contract) if spec.augment.mirror > 0 else None
+        self.mirror = Mirror(contract, spec.mirror_without) if spec.augment.mirror > 0 else None
         self.state, self.action = (
             normalization(self._seen(rows[self.frames]), contract) for rows in (cache.state, cache.action)
         )
         self.texts = training_texts(cache, self.training, self.mirror)
-        self._horizon = contract.horizon
+        self._contract = contract
 
     def _seen(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         return rows if self.mirror is None else np.concatenate([rows, self.mirror.joints(rows)])
@@ -261,13 +267,24 @@ class _Plan:
             codec,
             self.state,
             self.action,
-            self._horizon,
+            self._contract.horizon,
             spec.rest_steps,
             spec.mix,
             spec.mix_mode,
             self.mirror,
             augment=spec.augment,
             balance=spec.balance,
+            places=self._places(),
+        )
+
+    def _places(self) -> NDArray[np.float64] | None:
+        """Where the hand acts next, per frame, in the first picture; None where words are not grounded."""
+        cache, workspace = self._cache, self._spec.workspace
+        if workspace is None:
+            return None
+        spans = (slice(*span) for span in pairwise(cache.starts.tolist()))
+        return np.concatenate(
+            [workspace.on_picture(next_places(cache.action[span], self._contract)) for span in spans]
         )
 
     def manifest(self, source: BatchSource) -> Manifest:
@@ -297,6 +314,8 @@ class _Plan:
             "mix_mode": spec.mix_mode,
             "balance": spec.balance,
             "augment": plain_fields(spec.augment),
+            "mirror_without": list(spec.mirror_without),
+            "workspace": None if spec.workspace is None else plain_fields(spec.workspace),
             "schedule": plain_fields(spec.schedule),
             "rest_steps": spec.rest_steps,
             "threads": spec.threads,

@@ -58,6 +58,7 @@ class Schedule:
         clip: Largest norm of the gradient.
         accumulate: Parts that each process takes of its share of a batch, one after the other.
         ema: Decay of the averaged weights; 0 keeps none.
+        grounding: Weight of the grounding loss; 0 trains none.
 
     Raises:
         PolicyError: A number is not usable; the message names its flag.
@@ -78,6 +79,7 @@ class Schedule:
     clip: float = 1.0
     accumulate: int = 1
     ema: float = 0.0
+    grounding: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses a run that cannot make a single update."""
@@ -99,6 +101,12 @@ class Schedule:
         ):
             _check(0.0 <= value <= most, flag, f"0 to {most}", value)
         _check(0.0 < self.clip < math.inf, "--clip", "a positive number such as 1.0", self.clip)
+        _check(
+            0.0 <= self.grounding < 100.0,
+            "--grounding",
+            "0 (none) or a small weight such as 0.05",
+            self.grounding,
+        )
         _check(0.0 <= self.ema < 1.0, "--ema", "0 (none) or a decay below 1 such as 0.999", self.ema)
         _check(self.decay in get_args(Decay), "--decay", list(get_args(Decay)), self.decay)
 
