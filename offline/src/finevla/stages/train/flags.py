@@ -111,6 +111,8 @@ class Config:
     model in bfloat16 and everything else in float32."""
     gradient_checkpointing: Literal["preset", "on", "off"] = "preset"
     """Trade a second forward pass through the vision-language model for memory."""
+    compile: bool = False
+    """Let torch compile the backbone: a minute at the start, then a third less time per update on a CPU."""
     accumulate: int = 1
     """Parts that each process takes of its share of a batch, one after the other."""
     clip: float = 1.0
@@ -197,6 +199,7 @@ def training_spec(config: Config) -> TrainSpec:
         cache_dir=config.cache_dir,
         cache_workers=config.cache_workers,
         mirror_without=config.mirror_without,
+        compiled=config.compile,
         workspace=None if config.workspace is None else Workspace(*config.workspace),
     )
 

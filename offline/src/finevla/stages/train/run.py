@@ -92,6 +92,7 @@ class TrainSpec:
         cache_workers: Threads that decode.
         mirror_without: Phrases whose sentences are not mirrored.
         workspace: What the first picture shows of the table; the words are grounded there where given.
+        compiled: Whether torch compiles the backbone.
 
     Raises:
         PolicyError: A number is too small; the message names it.
@@ -122,6 +123,7 @@ class TrainSpec:
     cache_workers: int = 1
     mirror_without: tuple[str, ...] = ()
     workspace: Workspace | None = None
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         """Refuses numbers that no run can have."""
@@ -214,6 +216,8 @@ def run_training(
             (spec.out / METRICS_FILE).write_text("")
             write_json(spec.out / MANIFEST_FILE, manifest.document)
     accelerator.wait_for_everyone()
+    if spec.compiled:
+        network.compile_backbone()
     trainer = Trainer(
         network,
         source,
@@ -320,6 +324,7 @@ class _Plan:
             "rest_steps": spec.rest_steps,
             "threads": spec.threads,
             "precision": spec.precision,
+            "compiled": spec.compiled,
             "dataset_hash": cache.dataset_hash,
             "episodes": cache.episodes,
             "frames": len(cache.state),
