@@ -17,12 +17,14 @@ from finevla.contract.images import WorkspaceCrop
 from finevla.errors import BundleError, FineVLAError, PolicyError
 from finevla.policy.inference import load_policy
 from finevla.policy.inputs import camera_order
+from finevla.policy.lexicon import Lexicon
 from finevla.policy.model import build_network, network_weights
 from finevla.policy.presets import preset
 from finevla.policy.qwen_text import QwenCodec
 from finevla.policy.qwen_tiny import tiny_tokenizer
-from finevla.policy.text import Vocabulary
-from finevla.stages.export.lerobot import checkpoint_folder, from_lerobot, load_lerobot, to_lerobot
+from finevla.stages.export.lerobot import from_lerobot, load_lerobot, to_lerobot, train_dir_to_lerobot
+from finevla.stages.export.lerobot_checkpoint import checkpoint_folder, is_checkpoint
+from finevla.stages.export.run import ExportSpec
 
 CASES = [
     ("compact", "oft"),
@@ -36,7 +38,7 @@ TEXTS = ("Lift the red cube with the left arm.", "lift the blue cube with the ri
 
 def bundle_of(backbone: str, head: str, out: Path, contract: RobotContract, content: BundleContent) -> Path:
     """An untrained policy with real statistics and random weights."""
-    words = Vocabulary.from_texts(TEXTS)
+    words = Lexicon.from_texts(TEXTS)
     config = preset(backbone, head, dof=14, horizon=contract.horizon, vocabulary_size=words.size)
     names = (contract.sync.pivot,) if config.cameras == 1 else camera_order(contract.cameras)
     box = (0, 0, 320, 240)
@@ -156,6 +158,33 @@ def test_a_policy_for_another_contract_gives_no_bundle(compact, contract, tmp_pa
     )
     with pytest.raises(BundleError, match="another robot contract"):
         from_lerobot(other, tmp_path / "bundle", contract)
+
+
+def test_a_training_directory_becomes_a_checkpoint(contract, content, tmp_path: Path) -> None:
+    bundle = read_bundle(bundle_of("compact", "flow", tmp_path / "bundle", contract, content), contract)
+    run = tmp_path / "run"
+    (run / "checkpoints" / "step_000004").mkdir(parents=True)
+    save_file(dict(bundle.weights), run / "checkpoints" / "step_000004" / "weights.safetensors")
+    document = json.loads((bundle.path / "bundle.json").read_text())
+    told = {key: document["provenance"][key] for key in ("mix", "manifest_hash", "dataset_hash")}
+    told |= {
+        "schedule": {"seed": 7},
+        "episodes": 1,
+        "frames": 200,
+        "command": "finevla train",
+        "git_commit": "x",
+    }
+    (run / "run.json").write_text(json.dumps({**document, **told, "mix_mode": "strict", "extra_files": []}))
+
+    out = train_dir_to_lerobot(ExportSpec(run, tmp_path / "out", "finevla export"), contract)
+    config = load_lerobot(out).policy.config
+    assert config.provenance["steps"] == 4
+    assert config.provenance["commands"] == ["finevla train", "finevla export"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "out", "run"], (
+        "nothing else is left"
+    )
+    assert is_checkpoint(out)
+    assert not is_checkpoint(run)
 
 
 def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:

@@ -38,11 +38,12 @@ def seen(pictures: torch.Tensor) -> torch.Tensor:
     return step(create_transition(observation={KEY: pictures}))[TransitionKey.OBSERVATION][KEY]
 
 
-@pytest.mark.parametrize("scale", [None, 255])
-def test_pictures_are_those_of_the_node_bit_by_bit(scale: int | None) -> None:
+@pytest.mark.parametrize("scaled", ["bytes", "divided", "multiplied"])
+def test_pictures_are_those_of_the_node_bit_by_bit(scaled: str) -> None:
     raw = np.random.default_rng(0).integers(0, 256, (2, 240, 320, 3), dtype=np.uint8)
     given = torch.from_numpy(raw).movedim(-1, 1)
-    found = seen(given if scale is None else given.to(torch.float32) / scale)
+    numbers = given.to(torch.float32)
+    found = seen({"bytes": given, "divided": numbers / 255, "multiplied": numbers * (1 / 255)}[scaled])
     assert torch.equal(found, pictures_to_tensor(np.stack([CROP(picture) for picture in raw])))
 
 

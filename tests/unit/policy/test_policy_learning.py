@@ -17,8 +17,8 @@ from finevla.stages.train.batches import BatchSource
 from finevla.stages.train.data import FrameCache
 from finevla.stages.train.loop import Schedule, Trainer
 from finevla.stages.train.mix import Mix
+from finevla.stages.train.plan import normalization
 from finevla.stages.train.probe import Probe
-from finevla.stages.train.run import normalization
 
 
 @pytest.mark.slow

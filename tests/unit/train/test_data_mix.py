@@ -98,6 +98,14 @@ def test_everything_but_the_words_is_equal_over_the_mixes(balance) -> None:
     assert len(set(map(tuple, words))) == len(MIXES)
 
 
+def test_words_have_a_stream_of_their_own() -> None:
+    """The streams are part of what a recorded seed means: `[seed, 2, step]` and `[seed, 3, step]`."""
+    mix = Mix.parse("1:2")
+    drawn = Sampler(toy_cache(), FRAMES, mix, "strict", "frames").draw(64, 9, 4)
+    assert drawn.frames.tolist() == np.random.default_rng([9, 2, 4]).choice(FRAMES, 64).tolist()
+    assert drawn.fine.tolist() == (np.random.default_rng([9, 3, 4]).random(64) < mix.threshold).tolist()
+
+
 def test_each_sample_is_told_in_words_of_its_own_episode() -> None:
     cache, codec = toy_cache(), NumberCodec()
     source = toy_source(cache, Mix.parse("1:1"), codec)

@@ -16,11 +16,12 @@ from finevla.contract.transforms import Chain, JointStatistics, Normalize
 from finevla.errors import DatasetError, PolicyError
 from finevla.policy.config import PolicyConfig, QwenConfig
 from finevla.policy.inputs import camera_order
+from finevla.policy.lexicon import Lexicon
 from finevla.policy.presets import preset
-from finevla.policy.text import TextCodec, Vocabulary
+from finevla.policy.text import TextCodec
 from finevla.stages.train.mix import Mix
+from finevla.stages.train.plan import normalization
 from finevla.stages.train.record import dimensions_of, git_commit
-from finevla.stages.train.run import normalization
 from lerobot_policy_finevla.configuration_finevla import FineVLAConfig
 from lerobot_policy_finevla.recipe import Recipe
 from lerobot_policy_finevla.record import Record, read_record
@@ -100,12 +101,12 @@ def _joint_names(features: Mapping[str, Any], key: str) -> tuple[str, ...]:
 def _text_and_model(
     config: FineVLAConfig, record: Record, dof: int, contract: RobotContract
 ) -> tuple[TextCodec, PolicyConfig]:
-    words = Vocabulary.from_texts(record.texts)
+    words = Lexicon.from_texts(record.texts)
     model = preset(
         config.backbone, config.head, dof=dof, horizon=config.chunk_size, vocabulary_size=words.size
     )
     config.cameras = config.cameras or _cameras(model.cameras, contract)
-    size = tuple(config.image_size or model.image_size)
+    size = config.image_size or model.image_size
     model = dataclasses.replace(model, cameras=len(config.cameras), image_size=size)
     codec: TextCodec = words
     if isinstance(model.backbone, QwenConfig):

@@ -56,14 +56,18 @@ class Block(nn.Module):
 class TextEncoder(nn.Module):
     """Words to one pooled vector (for FiLM) and a few attention-pooled tokens.
 
-    A word is told apart by its neighbours, through a convolution, and never by its number in the
-    sentence: that would be learned for the clause orders of the training sentences only.
+    A word is told apart by its neighbours, through a convolution. By its number in the sentence it is told
+    only where the configuration asks for it: that is learned for the clause orders of training alone.
     """
 
     def __init__(self, part: CompactConfig) -> None:
         super().__init__()
         self.embed = nn.Embedding(part.vocabulary_size, part.width, padding_idx=PADDING)
-        self.context = nn.Conv1d(part.width, part.width, _REACH, padding=_REACH // 2)
+        if part.word_order == "context":
+            self.context = nn.Conv1d(part.width, part.width, _REACH, padding=_REACH // 2)
+        else:
+            self.place = nn.Parameter(0.02 * torch.randn(part.max_words, part.width))
+        self.by_context = part.word_order == "context"
         self.block = Block(part.width, part.attention_heads, part.mlp_ratio)
         self.pool_queries = nn.Parameter(torch.randn(part.text_tokens, part.width))
 
@@ -73,7 +77,10 @@ class TextEncoder(nn.Module):
         used = max(int(keep.sum(1).max()), 1)
         words_bl, keep = words_bl[:, :used], keep[:, :used]
         words = self.embed(words_bl)  # zero at the padding, so the convolution sees the sentence end
-        words = words + gelu(self.context(words.transpose(1, 2))).transpose(1, 2)
+        if self.by_context:
+            words = words + gelu(self.context(words.transpose(1, 2))).transpose(1, 2)
+        else:
+            words = words + self.place[:used]
         states = self.block(words, keep)
         weight = keep.unsqueeze(-1).to(states.dtype)
         mean = (states * weight).sum(1) / weight.sum(1)
@@ -105,10 +112,11 @@ class FilmStem(nn.Module):
         self.third = nn.Conv2d(second, third, 3, padding=1)
         self.films = nn.ModuleList(_film_layer(part.width, size) for size in part.channels)
         self.maps = nn.Conv2d(third, part.maps, 1)
-        self.query = nn.Linear(part.width, part.queried * third)
-        nn.init.normal_(self.query.weight, std=_FILM_STD)
-        nn.init.zeros_(self.query.bias)
         self.queried = part.queried
+        if part.queried:
+            self.query = nn.Linear(part.width, part.queried * third)
+            nn.init.normal_(self.query.weight, std=_FILM_STD)
+            nn.init.zeros_(self.query.bias)
         self.out = nn.Linear(3 * (part.maps + part.queried), part.width)
         self.temperature, self.gain = part.temperature, part.coordinate_gain
         width, height = (size // 4 for size in image_size)
@@ -120,19 +128,21 @@ class FilmStem(nn.Module):
         gain, shift = self.films[index](condition)[:, :, None, None].chunk(2, dim=1)
         return relu(features * (1 + gain) + shift)
 
-    def forward(self, picture_b3hw: Tensor, condition_bd: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns one token per picture, (B, width), and the first map as logits, (B, height, width)."""
+    def forward(self, picture_b3hw: Tensor, condition_bd: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Returns one token per picture, (B, width), and the first queried map (B, height, width), logits."""
         features = self._film(0, self.first(picture_b3hw), condition_bd)
         features = torch.cat([features, self.grid.expand(features.shape[0], -1, -1, -1)], dim=1)
         features = self._film(1, self.second(features), condition_bd)
         features = self._film(2, self.third(features), condition_bd)
-        queries = self.query(condition_bd).view(len(condition_bd), self.queried, -1)
-        maps = torch.cat([queries @ features.flatten(2), self.maps(features).flatten(2)], dim=1)
+        maps = self.maps(features).flatten(2)
+        if self.queried:
+            queries = self.query(condition_bd).view(len(condition_bd), self.queried, -1)
+            maps = torch.cat([queries @ features.flatten(2), maps], dim=1)
         logits = self.temperature * maps.float()
         place = logits.softmax(-1) @ self.grid.flatten(1).T * self.gain
         strength = logits.logsumexp(-1) / _LOGSUMEXP_SCALE
         token: Tensor = self.out(torch.cat([place.flatten(1), strength], dim=1))
-        return token, logits[:, 0].view(len(logits), *self.grid.shape[1:])
+        return token, logits[:, 0].view(len(logits), *self.grid.shape[1:]) if self.queried else None
 
 
 class CompactBackbone(nn.Module):
@@ -153,7 +163,7 @@ class CompactBackbone(nn.Module):
         self.stem = FilmStem(part, image_size)
         self.camera = nn.Parameter(0.02 * torch.randn(cameras, part.width))
         self.state = None if dof is None else nn.Linear(dof, part.width)
-        self.phase = None if dof is None else nn.Linear(dof, part.width)
+        self.phase = nn.Linear(dof, part.width) if dof is not None and part.phase else None
         self.kind = nn.Parameter(0.02 * torch.randn(4 if dof is not None else 3, part.width))
         self.blocks = nn.ModuleList(
             Block(part.width, part.attention_heads, part.mlp_ratio) for _ in range(part.layers)
@@ -185,7 +195,7 @@ class CompactBackbone(nn.Module):
             tokens = block(tokens)
         tokens = self.norm(tokens)
         split = tokens.shape[1] - queries_qd.shape[0]
-        first = places.view(batch, cameras, *places.shape[1:])[:, 0]
+        first = None if places is None else places.view(batch, cameras, *places.shape[1:])[:, 0]
         return Encoded(tokens[:, :split], tokens[:, split:], place_logits=first)
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from finevla.errors import PolicyError
 
 FLOATS = ("float32", "bfloat16")
 """Number formats of a language model's weights and of its computation."""
+
+
+WORD_ORDERS = ("context", "positions")
 
 
 def _require(condition: bool, what: str, expected: object, found: object) -> None:
@@ -44,7 +47,11 @@ class CompactConfig:
         mlp_ratio: Hidden width of a block over its width.
         channels: Channels of the three convolutions.
         maps: Feature maps whose expected position is read out.
-        queried: Further maps, each the inner product of the features with a vector of the words.
+        queried: Further maps, each the inner product of the features with a vector of the condition; with
+            none, no place can be marked (`finevla.policy.grounding`).
+        word_order: How a word is told apart: by its neighbours (`context`), or by its number in the sentence
+            (`positions`), which does not carry over to other orders of clauses.
+        phase: Whether the state, too, decides what the picture is searched for.
         temperature: Factor on the maps before the spatial softmax; larger is sharper.
         coordinate_gain: Factor on the positions read out.
         text_tokens: Tokens pooled from the words for the transformer.
@@ -62,6 +69,8 @@ class CompactConfig:
     channels: tuple[int, int, int] = (32, 48, 64)
     maps: int = 32
     queried: int = 8
+    word_order: Literal["context", "positions"] = "context"
+    phase: bool = True
     temperature: float = 4.0
     coordinate_gain: float = 3.0
     text_tokens: int = 4
@@ -69,7 +78,9 @@ class CompactConfig:
 
     def __post_init__(self) -> None:
         """Refuses shapes that no network has."""
-        _require_positive(self, "vocabulary_size", "width", "attention_heads", "maps", "queried", "max_words")
+        _require_positive(self, "vocabulary_size", "width", "attention_heads", "maps", "max_words")
+        _require(self.queried >= 0, "queried", "0 or more", self.queried)
+        _require(self.word_order in WORD_ORDERS, "word_order", WORD_ORDERS, self.word_order)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,119 +10,37 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from finevla.contract import keys
 from finevla.contract.bundle import BundleContent, read_bundle, write_bundle
 from finevla.contract.frame import Observation
 from finevla.contract.robot import RobotContract
-from finevla.errors import BundleError, FineVLAError, PolicyError
+from finevla.errors import BundleError, PolicyError
 from finevla.policy.inference import Policy, load_policy
 from finevla.policy.model import load_weights, network_weights
+from finevla.stages.export.lerobot_checkpoint import (
+    PLUGIN,
+    LerobotPolicy,
+    checkpoint_folder,
+    is_checkpoint,
+    load_lerobot,
+    load_plugin,
+)
 from finevla.stages.export.run import ExportSpec, export_bundle
 
-_PLUGIN = "lerobot_policy_finevla"
-_WEIGHTS = "model.safetensors"
+__all__ = ["from_lerobot", "is_checkpoint", "load_lerobot", "to_lerobot", "train_dir_to_lerobot"]
+
 _CONTRACT = "contract_hash"
 """Where a checkpoint keeps the hash of the contract; a bundle has the whole contract instead."""
-_CONFIG, _TRAIN_CONFIG = "config.json", "train_config.json"
-
-
-@dataclass(frozen=True)
-class LerobotPolicy:
-    """A LeRobot checkpoint as LeRobot's own functions load it.
-
-    Args:
-        policy: `PreTrainedPolicy`.
-        before: Pre-processor.
-        after: Post-processor.
-    """
-
-    policy: Any
-    before: Any
-    after: Any
-
-    def targets(self, images: Mapping[str, NDArray[np.uint8]], state: NDArray[np.float64], text: str) -> Any:
-        """One chunk (H, dof), rad and m, for pictures by LeRobot key (height, width, 3)."""
-        observation: dict[str, Any] = {
-            key: torch.from_numpy(image).movedim(-1, 0).to(torch.float32) / 255
-            for key, image in images.items()
-        }
-        batch = self.before({**observation, keys.STATE: torch.from_numpy(state), keys.TASK: text})
-        return self.after(self.policy.predict_action_chunk(batch))[0].numpy()
-
-
-def load_lerobot(checkpoint: Path) -> LerobotPolicy:
-    """Loads a checkpoint on the CPU, without a network, by LeRobot's own functions.
-
-    Raises:
-        PolicyError: LeRobot or the plugin is not installed, or this is no checkpoint of it.
-    """
-    _plugin()
-    folder = checkpoint_folder(checkpoint)
-    configs, factory = importlib.import_module("lerobot.configs"), importlib.import_module("lerobot.policies")
-    try:
-        config = configs.PreTrainedConfig.from_pretrained(folder, cli_overrides=["--device=cpu"])
-        if config.type != "finevla":
-            raise PolicyError(
-                "the checkpoint holds another kind of policy",
-                where=folder,
-                expected="finevla",
-                found=config.type,
-                remedy="only policies of --policy.type=finevla have a bundle",
-            )
-        policy = factory.get_policy_class(config.type).from_pretrained(folder, config=config)
-        before, after = factory.make_pre_post_processors(
-            config, str(folder), preprocessor_overrides={"device_processor": {"device": "cpu"}}
-        )
-    except FineVLAError:
-        raise
-    except Exception as err:  # LeRobot raises errors of many kinds for a damaged folder
-        raise PolicyError(
-            "LeRobot cannot load the checkpoint",
-            where=folder,
-            found=f"{type(err).__name__}: {err}",
-            remedy="copy the whole folder `pretrained_model` again",
-        ) from err
-    return LerobotPolicy(policy, before, after)
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether `checkpoint_folder` finds a LeRobot checkpoint here."""
-    try:
-        checkpoint_folder(path)
-    except PolicyError:
-        return False
-    return True
-
-
-def checkpoint_folder(path: Path) -> Path:
-    """The folder with the policy: `path`, or the newest checkpoint of an output directory of lerobot-train.
-
-    Raises:
-        PolicyError: There is none.
-    """
-    inner = Path("checkpoints") / "last" / "pretrained_model"
-    for folder in (path, path / "pretrained_model", path / inner):
-        if (folder / _CONFIG).is_file() and (folder / _WEIGHTS).is_file():
-            return folder
-    raise PolicyError(
-        "this is not a LeRobot checkpoint",
-        where=path,
-        expected=f"a folder with {_CONFIG} and {_WEIGHTS}, or one that lerobot-train wrote",
-        remedy="give OUTPUT_DIR, or OUTPUT_DIR/checkpoints/STEP/pretrained_model",
-    )
+_TRAIN_CONFIG = "train_config.json"
 
 
 def to_lerobot(bundle: Path, out: Path, contract: RobotContract) -> Path:
@@ -132,7 +50,7 @@ def to_lerobot(bundle: Path, out: Path, contract: RobotContract) -> Path:
         BundleError: The bundle is not for this robot, or the result gives other targets.
         PolicyError: `out` exists, or the plugin is not installed.
     """
-    plugin = _plugin()
+    plugin = load_plugin()
     if out.exists():
         raise PolicyError(
             "the output exists already", where=out, remedy="choose a new directory or remove this one"
@@ -140,10 +58,10 @@ def to_lerobot(bundle: Path, out: Path, contract: RobotContract) -> Path:
     policy = load_policy(bundle, contract)
     content = policy.bundle.content
     config = _config(plugin, content, contract)
-    wrapped = importlib.import_module(f"{_PLUGIN}.modeling_finevla").FineVLAPolicy(config)
+    wrapped = importlib.import_module(f"{PLUGIN}.modeling_finevla").FineVLAPolicy(config)
     load_weights(wrapped.network, policy.bundle.weights)
     images = {contract.cameras[name].key: image for name, image in content.images.items()}
-    recipe = importlib.import_module(f"{_PLUGIN}.recipe").Recipe(
+    recipe = importlib.import_module(f"{PLUGIN}.recipe").Recipe(
         images=images,
         text=content.text,
         files=content.files,
@@ -152,7 +70,7 @@ def to_lerobot(bundle: Path, out: Path, contract: RobotContract) -> Path:
         lower=tuple(map(float, contract.lower)),
         upper=tuple(map(float, contract.upper)),
     )
-    pipelines = importlib.import_module(f"{_PLUGIN}.processor_finevla").pipelines(config, recipe)
+    pipelines = importlib.import_module(f"{PLUGIN}.processor_finevla").pipelines(config, recipe)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -199,7 +117,7 @@ def from_lerobot(checkpoint: Path, out: Path, contract: RobotContract, command: 
     loaded = load_lerobot(checkpoint)
     folder = checkpoint_folder(checkpoint)
     config = loaded.policy.config
-    recipe = importlib.import_module(f"{_PLUGIN}.recipe").read_recipe(str(folder))
+    recipe = importlib.import_module(f"{PLUGIN}.recipe").read_recipe(str(folder))
     recorded = config.provenance.get(_CONTRACT, contract.hash)
     if recorded != contract.hash:
         raise BundleError(
@@ -228,19 +146,6 @@ def from_lerobot(checkpoint: Path, out: Path, contract: RobotContract, command: 
         shutil.rmtree(out)
         raise
     return out
-
-
-def _plugin() -> ModuleType:
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    try:
-        return importlib.import_module(_PLUGIN)
-    except ModuleNotFoundError as err:
-        raise PolicyError(
-            "LeRobot does not know the policies of FineVLA here",
-            expected=f"the package {_PLUGIN}",
-            found=err,
-            remedy="install it: pip install --no-deps offline/lerobot_policy_finevla",
-        ) from err
 
 
 def _config(plugin: ModuleType, content: BundleContent, contract: RobotContract) -> Any:

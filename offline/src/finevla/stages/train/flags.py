@@ -19,10 +19,10 @@ from finevla.stages.train.engine import Device
 from finevla.stages.train.mix import Mix, MixMode
 from finevla.stages.train.places import Workspace
 from finevla.stages.train.recipes import DEFAULT, Recipe, recipe
-from finevla.stages.train.run import TrainSpec
 from finevla.stages.train.sampler import Balance
 from finevla.stages.train.schedule import Decay, Schedule
 from finevla.stages.train.sim_eval import Simulation
+from finevla.stages.train.spec import TrainSpec
 
 _NO_RESULT = frozenset({
     "dataset", "out", "resume", "logger", "prefetch", "cache", "cache_dir", "cache_workers",
