@@ -1,12 +1,14 @@
-"""`finevla export`: flags and report."""
+"""`finevla export`: flags and report; which way it goes follows from what is given."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
+from finevla.contract.bundle import DOCUMENT_FILE
 from finevla.contract.robot import load_contract
 from finevla.errors import BundleError
 from finevla.stages.export.run import ExportReport, ExportSpec, export_bundle
@@ -14,12 +16,14 @@ from finevla.stages.export.run import ExportReport, ExportSpec, export_bundle
 
 @dataclass(frozen=True)
 class Config:
-    """Make a verified bundle of a trained policy."""
+    """Make a verified bundle of a trained policy, or a LeRobot checkpoint of one."""
 
     train_dir: tyro.conf.Positional[Path]
-    """Directory that `finevla train` wrote."""
+    """Directory that `finevla train` wrote, or `lerobot-train`; with --format lerobot a bundle will do."""
     out: Path
-    """New directory of the bundle."""
+    """New directory of the bundle or checkpoint."""
+    format: Literal["bundle", "lerobot"] = "bundle"
+    """bundle for the nodes, or lerobot for a checkpoint of the plugin lerobot_policy_finevla."""
     step: int | None = None
     """Step of the checkpoint; the newest one when not given."""
     ema: bool = True
@@ -30,7 +34,19 @@ class Config:
 
 def main(config: Config) -> int:
     """Exports and prints the report."""
-    print(_text(export_bundle(export_spec(config), load_contract())))
+    # LeRobot takes seconds to import.
+    from finevla.stages.export.lerobot import from_lerobot, is_checkpoint, to_lerobot, train_dir_to_lerobot
+
+    spec, contract, source = export_spec(config), load_contract(), config.train_dir
+    if config.format == "lerobot":
+        is_bundle = (source / DOCUMENT_FILE).is_file()
+        made = to_lerobot(source, config.out, contract) if is_bundle else train_dir_to_lerobot(spec, contract)
+        print(f"checkpoint  {made}\nverified    read by LeRobot, the same targets as the bundle, bit by bit")
+    elif is_checkpoint(source):
+        made = from_lerobot(source, config.out, contract, spec.command)
+        print(f"bundle      {made}\nverified    the same targets as the checkpoint, bit by bit")
+    else:
+        print(_text(export_bundle(spec, contract)))
     return 0
 
 
@@ -60,7 +76,8 @@ def export_spec(config: Config) -> ExportSpec:
 
 def command_line(config: Config) -> str:
     """The command that repeats the export, with directory names in place of paths of this machine."""
-    flags = [f"--step {config.step}"] if config.step is not None else []
+    flags = [f"--format {config.format}"] if config.format != "bundle" else []
+    flags += [f"--step {config.step}"] if config.step is not None else []
     flags += [] if config.ema else ["--no-ema"]
     flags += [f"--max-mb {config.max_mb:g}"] if config.max_mb is not None else []
     names = (config.train_dir.resolve().name, config.out.resolve().name)
