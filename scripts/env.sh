@@ -32,6 +32,8 @@ _fv_enter() {
   export VIRTUAL_ENV="$_fv_venv" FINEVLA_ROOT="$_fv_root"
   _fv_prepend PATH "$_fv_venv/bin"
   _fv_prepend PATH "$_fv_root/scripts/bin"
+  _fv_prepend PYTHONPATH "$_fv_root/build/lerobot"  # metadata by which LeRobot finds the plugin
+  _fv_prepend PYTHONPATH "$_fv_root/offline/lerobot_policy_finevla/src"
   _fv_prepend PYTHONPATH "$_fv_root/offline/src"
 
   # ROS 2: what is sourced already, otherwise the wheels in the virtual environment.

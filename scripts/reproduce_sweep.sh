@@ -16,7 +16,10 @@ HEADS=${HEADS:-oft,flow}
 MIXES=${MIXES:-all}
 SEEDS=${SEEDS:-0,1,2}
 STEPS=${STEPS:-4000}               # updates of each training
-TRAIN_FLAGS=${TRAIN_FLAGS:-}       # further flags of `finevla train`
+# Flags of `finevla train`. The rectangle is what the default crop of the simulated overhead camera shows; the
+# phrases keep mirror images of the combination out that no recording holds.
+TRAIN_FLAGS=${TRAIN_FLAGS:---mirror 0.5 --mirror-without 'left bowl' 'right bowl' --balance group \
+    --workspace 0.1433 0.4124 -0.1345 0.1345 --image-size 96 --precision bfloat16 --ema 0.999 --lr 2.5e-3 --compile}
 N=${N:-50}                         # pairs per factor and seed
 PROBES=${PROBES:-5}                # pairs per factor that are also asked in other wordings
 CLOSED_LOOP=${CLOSED_LOOP:-0}      # episodes per task for success over all tasks

@@ -1,4 +1,4 @@
-"""`make setup`: Debian packages, virtual environment, ROS 2 workspace; each only if something is missing."""
+"""`make setup`: Debian packages, environment, ROS 2 workspace, LeRobot plugin; each only if something is missing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import debian
 import environment
+import plugin
 import workspace
 from console import SetupError, say
 
@@ -23,6 +24,7 @@ def main() -> int:
         debian.ensure()
         venv = environment.ensure(ROOT)
         workspace.ensure(ROOT, venv)
+        plugin.ensure(ROOT, venv)
     except (SetupError, subprocess.CalledProcessError) as err:
         print(f"error: {err}", file=sys.stderr)
         return 2

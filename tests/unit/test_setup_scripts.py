@@ -141,7 +141,10 @@ def test_the_environment_can_be_entered_twice(shell: str, tmp_path: Path) -> Non
     assert path.count(f"{tmp_path}/venv/bin") == 1
     assert path.startswith(f"{tmp_path}/scripts/bin:")
     assert (python, ament, root, offline) == (
-        f"{tmp_path}/offline/src",
+        ":".join(
+            f"{tmp_path}/{part}"
+            for part in ("offline/src", "offline/lerobot_policy_finevla/src", "build/lerobot")
+        ),
         f"{tmp_path}/venv",
         str(tmp_path),
         "1",

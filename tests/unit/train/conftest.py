@@ -36,8 +36,7 @@ def contract() -> RobotContract:
     return load_contract()
 
 
-@pytest.fixture(scope="session")
-def cache(contract: RobotContract) -> FrameCache:
+def toy_cache(contract: RobotContract) -> FrameCache:
     """Twelve episodes of four frames in two task groups; the raw text does not name the arm."""
     rng = np.random.default_rng(0)
     episodes, length = 12, 4
@@ -49,7 +48,9 @@ def cache(contract: RobotContract) -> FrameCache:
         x = int(rng.integers(2, SIZE - 8))
         rows = slice(episode * length, (episode + 1) * length)
         pictures[rows, 0, 10:16, x : x + 6] = (220, 40, 40)
-        action[rows, contract.arm_slice(arm).start] += np.linspace(0.5, 1.0, length) * (2 * x / SIZE - 1)
+        action[rows, contract.arm_slice(arm).start] += np.linspace(0.5, 1.0, length) * (
+            (2 * x + 1) / SIZE - 1
+        )
         fine.append(f"{task} the red cube with the {arm} arm")
         raw.append(f"{task} the cube")
     return FrameCache(
@@ -62,6 +63,11 @@ def cache(contract: RobotContract) -> FrameCache:
         groups=tuple(raw),
         dataset_hash="toy",
     )
+
+
+@pytest.fixture(scope="session")
+def cache(contract: RobotContract) -> FrameCache:
+    return toy_cache(contract)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -151,12 +152,14 @@ class Config:
 
 
 def resolved(config: Config) -> Config:
-    """The same flags with everything filled in that the preset gives.
+    """The same flags with everything filled in that the preset gives for this model.
 
     Raises:
-        PolicyError: There is no such preset.
+        PolicyError: There is no such preset, or no such policy.
     """
     chosen = dataclasses.asdict(recipe(config.preset))
+    if ModelSpec(config.model, config.head).own_words:
+        del chosen["vlm_lr"]
     gaps: dict[str, Any] = {name: value for name, value in chosen.items() if getattr(config, name) is None}
     return dataclasses.replace(config, **gaps)
 
@@ -169,11 +172,10 @@ def training_spec(config: Config) -> TrainSpec:
         PolicyError: A flag is not usable; it is named.
         DatasetError: The mix cannot be read.
     """
-    own = config
     config = resolved(config)
     contract, model = load_contract(), _model(config)
-    if model.own_words and own.vlm_lr is not None:
-        raise _contradiction("--vlm-lr", f"a --model with a vision-language model, not {model.name}")
+    if model.own_words and config.vlm_lr is not None:
+        raise _contradiction("--vlm-lr", "a --model with a vision-language model", f"--model {model.name}")
     return TrainSpec(
         dataset=config.dataset,
         out=config.out,
@@ -224,14 +226,14 @@ def command_line(config: Config) -> str:
 def _value(value: Any) -> str:
     if value is True:
         return ""
-    if isinstance(value, tuple):
-        return " " + " ".join(map(str, value))
-    return f" {value.resolve().name if isinstance(value, Path) else value}"
+    values = value if isinstance(value, tuple) else (value,)
+    names = (part.resolve().name if isinstance(part, Path) else str(part) for part in values)
+    return "".join(f" {shlex.quote(name)}" for name in names)
 
 
 def _model(config: Config) -> ModelSpec:
     if config.no_state and config.with_state:
-        raise _contradiction("--no-state, --with-state", "one of them")
+        raise _contradiction("--no-state, --with-state", "one of them", "both")
     saving = config.gradient_checkpointing
     model = ModelSpec(
         name=config.model,
@@ -268,11 +270,11 @@ def _schedule(config: Config) -> Schedule:
     )
 
 
-def _contradiction(flags: str, expected: str) -> PolicyError:
+def _contradiction(flags: str, expected: str, found: str) -> PolicyError:
     return PolicyError(
         "flags of the training contradict each other",
         where=flags,
         expected=expected,
-        found="both",
+        found=found,
         remedy="leave one of them out",
     )

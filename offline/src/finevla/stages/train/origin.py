@@ -34,13 +34,13 @@ class Origin:
     Args:
         name: For the provenance: checkpoint id of a bundle, or directory and step of a run.
         model: Configuration that they belong to.
-        words: Their vocabulary; empty where they read any sentence.
+        text: Their text codec, as its `to_json` gives it.
         weights: By name; bfloat16 as bit patterns in uint16.
     """
 
     name: str
     model: Mapping[str, Any]
-    words: tuple[str, ...]
+    text: Mapping[str, Any]
     weights: Mapping[str, NDArray[Any]]
 
 
@@ -62,13 +62,12 @@ def read_origin(path: Path, contract: RobotContract) -> Origin:
     """
     if (path / _BUNDLE_FILE).is_file():
         bundle = read_bundle(path, contract)
-        words = tuple(bundle.content.text.get("words", ()))
-        return Origin(bundle.checkpoint_id, bundle.content.model, words, bundle.weights)
+        return Origin(bundle.checkpoint_id, bundle.content.model, bundle.content.text, bundle.weights)
     run = read_run(path)
     checkpoint = choose_checkpoint(path, None, ema=True)
     weights = checkpoint_tensors(checkpoint).arrays
     name = f"{path.resolve().name}, step {checkpoint.step}"
-    return Origin(name, run["model"], tuple(run["text"].get("words", ())), weights)
+    return Origin(name, run["model"], run["text"], weights)
 
 
 def begin_at(origin: Origin, network: PolicyNetwork, codec: TextCodec) -> Begun:
@@ -78,14 +77,15 @@ def begin_at(origin: Origin, network: PolicyNetwork, codec: TextCodec) -> Begun:
     stand in the vocabulary; those of new words stay fresh.
 
     Raises:
-        PolicyError: The backbones differ, or weights have other shapes; they are named.
+        PolicyError: The backbones or text codecs differ, or weights have other shapes; they are named.
     """
     _check_backbone(origin, network.config)
     fresh = {name: value.detach().clone() for name, value in network.state_dict().items()}
     given = {name: _tensor(array) for name, array in origin.weights.items()}
-    known = set(origin.words)
-    if codec.words and origin.words != codec.words and _EMBEDDING in given and _EMBEDDING in fresh:
-        given[_EMBEDDING] = _by_word(fresh[_EMBEDDING], given[_EMBEDDING], codec.words, origin.words)
+    ours, theirs = _words(codec.to_json()), _words(origin.text)
+    _check_codec(origin, codec)
+    if ours != theirs and _EMBEDDING in given and _EMBEDDING in fresh:
+        given[_EMBEDDING] = _by_word(fresh[_EMBEDDING], given[_EMBEDDING], ours, theirs)
     if type(network.config.head) is not type(PolicyConfig.from_json(origin.model).head):
         given = {name: value for name, value in given.items() if not name.startswith(_HEAD)}
         expected = {name: value for name, value in fresh.items() if not name.startswith(_HEAD)}
@@ -96,7 +96,7 @@ def begin_at(origin: Origin, network: PolicyNetwork, codec: TextCodec) -> Begun:
     return Begun(
         taken=len(given),
         fresh=tuple(sorted(set(fresh) - set(given))),
-        new_words=tuple(word for word in codec.words if known and word not in known),
+        new_words=tuple(word for word in ours if word not in theirs),
     )
 
 
@@ -116,6 +116,24 @@ def _check_backbone(origin: Origin, config: PolicyConfig) -> None:
             expected={key: pair[1] for key, pair in wrong.items()},
             found={key: pair[0] for key, pair in wrong.items()},
             remedy="choose the --model that the weights belong to",
+        )
+
+
+def _words(codec: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words of a codec in the order of their embeddings; none where it has no words of its own."""
+    return tuple(codec.get("words", ()))
+
+
+def _check_codec(origin: Origin, codec: TextCodec) -> None:
+    """The same number must mean the same word, and it can only where words are made in the same way."""
+    ours = codec.to_json().get("type")
+    if origin.text.get("type") != ours:
+        raise PolicyError(
+            "the weights to begin with read sentences in another way",
+            where=f"--init {origin.name}",
+            expected=f"the text codec {ours}",
+            found=origin.text.get("type"),
+            remedy="begin at a policy that this version of `finevla train` made",
         )
 
 
