@@ -1,4 +1,4 @@
-"""Runs the toy trainer of `tests/unit/train` and leaves its weights: for `accelerate launch`.
+"""Runs the toy trainer of `tests/unit/train` and leaves its weights: for `torchrun`.
 
 Usage: train_ranks.py OUT HEAD PARTS, with the folder of the toy's conftest on the path.
 """
@@ -51,7 +51,9 @@ def main() -> None:
         ema=0.9,
     )
     toy.trainer(out, rates, head).run(False, lambda *_: None, lambda _: None)
-    toy.trainer(out, rates, head).run(True, lambda *_: None, lambda _: None)  # nothing is left to do
+    trainer = toy.trainer(out, rates, head)
+    trainer.run(True, lambda *_: None, lambda _: None)  # every process finds that nothing is left to do
+    (out / "processes").write_text(str(trainer._engine.accelerator.num_processes))
 
 
 if __name__ == "__main__":

@@ -16,13 +16,12 @@ SCRIPT = Path(__file__).parents[2] / "support" / "train_ranks.py"
 
 
 def run(out: Path, head: str, *, processes: int, parts: int, port: int) -> dict[str, np.ndarray]:
-    launch = [] if processes == 1 else ["-m", "accelerate.commands.launch", "--cpu"]
-    if processes > 1:
-        launch += ["--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"]
-        launch += ["--num_cpu_threads_per_process", "1", "--main_process_port", str(port)]
-    command = [sys.executable, *launch, str(SCRIPT), str(out), head, str(parts)]
+    # `accelerate launch` starts several CPU processes through MPI only; torchrun starts them anywhere.
+    many = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", str(port)]
+    command = [sys.executable, *(many if processes > 1 else []), str(SCRIPT), str(out), head, str(parts)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert (out / "processes").read_text() == str(processes)
     return checkpoint_weights(newest_checkpoint(out))
 
 

@@ -38,16 +38,39 @@ def main(config: Config) -> int:
     from finevla.stages.export.lerobot import from_lerobot, is_checkpoint, to_lerobot, train_dir_to_lerobot
 
     spec, contract, source = export_spec(config), load_contract(), config.train_dir
+    is_bundle, from_there = (source / DOCUMENT_FILE).is_file(), is_checkpoint(source)
+    if is_bundle or from_there:
+        _check_whole(config)
     if config.format == "lerobot":
-        is_bundle = (source / DOCUMENT_FILE).is_file()
         made = to_lerobot(source, config.out, contract) if is_bundle else train_dir_to_lerobot(spec, contract)
         print(f"checkpoint  {made}\nverified    read by LeRobot, the same targets as the bundle, bit by bit")
-    elif is_checkpoint(source):
+    elif from_there:
         made = from_lerobot(source, config.out, contract, spec.command)
         print(f"bundle      {made}\nverified    the same targets as the checkpoint, bit by bit")
     else:
         print(_text(export_bundle(spec, contract)))
     return 0
+
+
+def _check_whole(config: Config) -> None:
+    """Refuses flags that choose among the checkpoints of a training directory where there is but one.
+
+    Raises:
+        BundleError: Such a flag is given.
+    """
+    given = {
+        "--step": config.step is not None,
+        "--no-ema": not config.ema,
+        "--max-mb": config.max_mb is not None,
+    }
+    if any(given.values()):
+        raise BundleError(
+            "a bundle or LeRobot checkpoint is exported as it is",
+            where=", ".join(flag for flag, said in given.items() if said),
+            expected="these flags with a training directory only",
+            found=config.train_dir,
+            remedy="leave the flags out, or give the directory that `finevla train` wrote",
+        )
 
 
 def export_spec(config: Config) -> ExportSpec:
