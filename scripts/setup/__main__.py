@@ -1,4 +1,4 @@
-"""`make setup`: Debian packages, environment, ROS 2 workspace, LeRobot plugin; each only if something is missing."""
+"""`make setup`: Debian packages, environment, ROS 2 workspace, LeRobot plugin; each only if missing."""
 
 from __future__ import annotations
 

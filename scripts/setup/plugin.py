@@ -28,7 +28,8 @@ def ensure(root: Path, venv: Path) -> None:
     shutil.rmtree(root / TARGET, ignore_errors=True)
     scratch = root / "build" / "lerobot_source"  # a build leaves its traces where the sources are
     shutil.rmtree(scratch, ignore_errors=True)
-    shutil.copytree(root / SOURCE, scratch, ignore=shutil.ignore_patterns("*.egg-info", "build", "__pycache__"))
+    traces = shutil.ignore_patterns("*.egg-info", "build", "__pycache__")
+    shutil.copytree(root / SOURCE, scratch, ignore=traces)
     flags = ["-q", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
     command = [str(venv / "bin" / "python"), "-m", "pip", "install", *flags, "--target", str(root / TARGET)]
     run([*command, str(scratch)], show=lambda _: None, heartbeat=lambda: "installing ...", cwd=root)

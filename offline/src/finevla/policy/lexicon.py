@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from finevla.contract.tokens import Token, split
 from finevla.contract.vocabulary import PHRASES, Kind
-from finevla.errors import InstructionError
-from finevla.policy.config import CompactConfig, PolicyConfig
-from finevla.policy.text import PADDING
+from finevla.policy.config import PolicyConfig
+from finevla.policy.text import followable, numbered, padded, word_mismatch
 
 _SILENT = frozenset({Kind.FUNCTION, Kind.INSTRUMENT, Kind.PRONOUN, Kind.COPULA})
 """Kinds of phrases that change no execution of our tasks."""
@@ -75,9 +74,7 @@ class Lexicon:
 
     def __post_init__(self) -> None:
         """Builds the lookup and the list of phrases."""
-        numbers = {word: i + 1 for i, word in enumerate(self.canonical)}
-        if not numbers or len(numbers) != len(self.canonical):
-            raise ValueError("a lexicon needs words, each once")
+        numbers = numbered(self.canonical)
         phrases = _phrases()
         lost = sorted(word for word in numbers if ":" in word and word not in phrases.values())
         if lost:
@@ -128,15 +125,7 @@ class Lexicon:
 
     def mismatch(self, config: PolicyConfig) -> str:
         """Why the numbers do not fit a policy; empty where they do."""
-        part = config.backbone
-        if not isinstance(part, CompactConfig):
-            return "a lexicon is for the compact backbone"
-        if (part.vocabulary_size, part.max_words) != (self.size, self.max_words):
-            return (
-                f"{self.size} numbers and {self.max_words} words for a network with "
-                f"{part.vocabulary_size} and {part.max_words}"
-            )
-        return ""
+        return word_mismatch(config, self.size, self.max_words)
 
     def check(self, text: str) -> tuple[str, ...]:
         """Returns the canonical words of `text`.
@@ -144,25 +133,7 @@ class Lexicon:
         Raises:
             InstructionError: There are none, too many, or one that the policy does not know.
         """
-        said = tuple(_canonical(text))
-        unknown = [phrase for word, phrase in said if word not in self._numbers]
-        if unknown:
-            raise InstructionError(
-                f"the policy does not know the word {', '.join(map(repr, dict.fromkeys(unknown)))}",
-                where=f"instruction {text!r}",
-                expected="words out of: " + ", ".join(self.words),
-                found=unknown,
-                remedy="say it with known words, or train a policy with this word",
-            )
-        if not 0 < len(said) <= self.max_words:
-            raise InstructionError(
-                "the instruction is empty or too long",
-                where=f"instruction {text!r}",
-                expected=f"1 to {self.max_words} content words",
-                found=f"{len(said)} words",
-                remedy="say in one sentence what to do",
-            )
-        return tuple(word for word, _ in said)
+        return followable(tuple(_canonical(text)), text, self._numbers, self.words, self.max_words)
 
     def encode(self, text: str) -> NDArray[np.int64]:
         """Numbers of the canonical words, shape (max_words,), padded at the end with `PADDING`.
@@ -170,7 +141,4 @@ class Lexicon:
         Raises:
             InstructionError: As `check`.
         """
-        row = np.full(self.max_words, PADDING, dtype=np.int64)
-        words = self.check(text)
-        row[: len(words)] = [self._numbers[word] for word in words]
-        return row
+        return padded(self.check(text), self._numbers, self.max_words)

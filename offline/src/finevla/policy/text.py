@@ -9,7 +9,7 @@ model with the prompt that it was trained with.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -78,6 +78,77 @@ def split_words(text: str) -> tuple[str, ...]:
     return tuple(word for word in cleaned.split() if word not in FUNCTION_WORDS)
 
 
+def numbered(words: Sequence[str]) -> dict[str, int]:
+    """Number of each word, counted from 1.
+
+    Raises:
+        ValueError: Words are repeated or absent.
+    """
+    numbers = {word: i + 1 for i, word in enumerate(words)}
+    if not numbers or len(numbers) != len(words):
+        raise ValueError("a policy needs words, each once")
+    return numbers
+
+
+def followable(
+    said: Sequence[tuple[str, str]],
+    text: str,
+    numbers: Mapping[str, int],
+    known: Sequence[str],
+    max_words: int,
+) -> tuple[str, ...]:
+    """The words of a text that a policy can follow.
+
+    Args:
+        said: Each word, and how the text says it.
+        text: The text, for messages.
+        numbers: Of the words that the policy knows.
+        known: What can be said to it, for messages.
+        max_words: Longest text.
+
+    Raises:
+        InstructionError: There are no words, too many, or one that the policy does not know.
+    """
+    unknown = [phrase for word, phrase in said if word not in numbers]
+    if unknown:
+        raise InstructionError(
+            f"the policy does not know the word {', '.join(map(repr, dict.fromkeys(unknown)))}",
+            where=f"instruction {text!r}",
+            expected="words out of: " + ", ".join(known),
+            found=unknown,
+            remedy="say it with known words, or train a policy with this word",
+        )
+    if not 0 < len(said) <= max_words:
+        raise InstructionError(
+            "the instruction is empty or too long",
+            where=f"instruction {text!r}",
+            expected=f"1 to {max_words} content words",
+            found=f"{len(said)} words",
+            remedy="say in one sentence what to do",
+        )
+    return tuple(word for word, _ in said)
+
+
+def padded(words: Sequence[str], numbers: Mapping[str, int], max_words: int) -> NDArray[np.int64]:
+    """Word numbers, shape (max_words,), padded at the end with `PADDING`."""
+    row = np.full(max_words, PADDING, dtype=np.int64)
+    row[: len(words)] = [numbers[word] for word in words]
+    return row
+
+
+def word_mismatch(config: PolicyConfig, size: int, max_words: int) -> str:
+    """Why own words do not fit a policy; empty where they do."""
+    part = config.backbone
+    if not isinstance(part, CompactConfig):
+        return "own words are for the compact backbone"
+    if (part.vocabulary_size, part.max_words) != (size, max_words):
+        return (
+            f"{size} numbers and {max_words} words for a network with "
+            f"{part.vocabulary_size} and {part.max_words}"
+        )
+    return ""
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The words that a policy knows, in the order of their embeddings.
@@ -92,10 +163,7 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         """Builds the lookup."""
-        numbers = {word: i + 1 for i, word in enumerate(self.words)}
-        if not numbers or len(numbers) != len(self.words):
-            raise ValueError("a vocabulary needs words, each once")
-        object.__setattr__(self, "_numbers", numbers)
+        object.__setattr__(self, "_numbers", numbered(self.words))
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], max_words: int = 32) -> Vocabulary:
@@ -123,15 +191,7 @@ class Vocabulary:
 
     def mismatch(self, config: PolicyConfig) -> str:
         """Why the numbers do not fit a policy; empty where they do."""
-        part = config.backbone
-        if not isinstance(part, CompactConfig):
-            return "a vocabulary of words is for the compact backbone"
-        if (part.vocabulary_size, part.max_words) != (self.size, self.max_words):
-            return (
-                f"{self.size} numbers and {self.max_words} words for a network with "
-                f"{part.vocabulary_size} and {part.max_words}"
-            )
-        return ""
+        return word_mismatch(config, self.size, self.max_words)
 
     def check(self, text: str) -> tuple[str, ...]:
         """Returns the content words of `text`.
@@ -139,25 +199,8 @@ class Vocabulary:
         Raises:
             InstructionError: There are none, too many, or one that the policy does not know.
         """
-        words = split_words(text)
-        unknown = [word for word in words if word not in self._numbers]
-        if unknown:
-            raise InstructionError(
-                f"the policy does not know the word {', '.join(map(repr, dict.fromkeys(unknown)))}",
-                where=f"instruction {text!r}",
-                expected="words out of: " + ", ".join(self.words),
-                found=unknown,
-                remedy="say it with known words, or train a policy with this word",
-            )
-        if not 0 < len(words) <= self.max_words:
-            raise InstructionError(
-                "the instruction is empty or too long",
-                where=f"instruction {text!r}",
-                expected=f"1 to {self.max_words} content words",
-                found=f"{len(words)} words",
-                remedy="say in one sentence what to do",
-            )
-        return words
+        said = [(word, word) for word in split_words(text)]
+        return followable(said, text, self._numbers, self.words, self.max_words)
 
     def encode(self, text: str) -> NDArray[np.int64]:
         """Word numbers, shape (max_words,), padded at the end with `PADDING`.
@@ -165,10 +208,7 @@ class Vocabulary:
         Raises:
             InstructionError: As `check`.
         """
-        row = np.full(self.max_words, PADDING, dtype=np.int64)
-        words = self.check(text)
-        row[: len(words)] = [self._numbers[word] for word in words]
-        return row
+        return padded(self.check(text), self._numbers, self.max_words)
 
 
 def codec_from_json(document: Mapping[str, Any], files: Mapping[str, bytes]) -> TextCodec:

@@ -10,6 +10,7 @@ times parts is what must stay the same.
 from __future__ import annotations
 
 import importlib
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -58,9 +59,19 @@ def make_accelerator(precision: Precision = "no", device: Device = "auto") -> Ac
             remedy="run `make setup`, or `pip install accelerate`",
         ) from err
     waiting = accelerate.InitProcessGroupKwargs(timeout=_PATIENCE)
+    on_cpu = device == "cpu" or not torch.accelerator.is_available()  # else ranks of a CPU miss each other
     accelerator: Accelerator = accelerate.Accelerator(
-        cpu=device == "cpu", mixed_precision=precision, kwargs_handlers=[waiting]
+        cpu=on_cpu, mixed_precision=precision, kwargs_handlers=[waiting]
     )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != started:
+        raise PolicyError(
+            "the processes of this run do not find each other",
+            where="WORLD_SIZE",
+            expected=f"{started} processes",
+            found=accelerator.num_processes,
+            remedy="start them with `accelerate launch --multi_gpu` or `torchrun`",
+        )
     usable = {kinds.NO, kinds.MULTI_CPU, kinds.MULTI_GPU, kinds.FSDP}
     if accelerator.distributed_type not in usable:
         raise PolicyError(

@@ -37,8 +37,8 @@ Number = Literal["preset", "float32", "bfloat16"]
 class Config:
     """Train a policy on a dataset.
 
-    One process on this machine, or several: `accelerate launch -m finevla train ...`. The result does not
-    depend on how many, apart from the order of float additions.
+    One process, or one per GPU: `accelerate launch -m finevla train ...`; on CPUs
+    `torchrun --nproc-per-node 2 -m finevla train ...`. What is trained on does not depend on how many.
     """
 
     dataset: tyro.conf.Positional[Path]
