@@ -17,21 +17,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from origin import origin
 
 from finevla.bag import EncodedImage
 from finevla.bag.images import encode_jpeg
@@ -215,18 +212,6 @@ def measure(rounds: int) -> dict[str, Any]:
     }
 
 
-def origin() -> dict[str, Any]:
-    """What a figure must name to be repeated: command, commit, machine and versions."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-    return {
-        "command": "python benchmarks/loader.py",
-        "commit": commit,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        "versions": {name: version(name) for name in ("torch", "torchcodec", "av", "numpy")},
-    }
-
-
 def main() -> int:
     """Measures, prints the report, and says by its exit code whether the floor holds."""
     parser = argparse.ArgumentParser(description="Loader against model, samples per CPU second.")
@@ -234,7 +219,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     parser.add_argument("--rounds", type=int, default=9, help="rounds to take the median of")
     flags = parser.parse_args()
-    report = {**measure(flags.rounds), **origin()}
+    report = {
+        **measure(flags.rounds),
+        **origin("python benchmarks/loader.py", "torch", "torchcodec", "av", "numpy"),
+    }
     text = json.dumps(report, indent=1)
     if flags.out is not None:
         flags.out.write_text(text + "\n")

@@ -158,3 +158,22 @@ def test_the_pivot_cannot_be_left_out() -> None:
     with pytest.raises(ContractError, match="cam_high"):
         FrameAssembler(CONTRACT, cameras=["cam_left_wrist"])
     assert FrameAssembler(CONTRACT, cameras=["cam_high"]).streams == ("cam_high", *ARM_SIDES)
+
+
+def test_an_image_younger_than_its_frame_may_lag_as_much_as_any() -> None:
+    """It was given up early by as much as it was younger: its frame was lost when its camera lagged."""
+    assembler: FrameAssembler[float] = FrameAssembler(CONTRACT)
+    pivot, young, lag = 100.0, 129.0, 249.0
+    last = next(name for name in CONTRACT.cameras if name != CONTRACT.sync.pivot)
+    events = [(pivot, name, pivot) for name in CONTRACT.cameras if name != last]
+    events += [(t, side, t) for side in ARM_SIDES for t in every(5, 500)]
+    events.append((young + lag, last, young))
+    frames = []
+    for _, stream, t in sorted(events):
+        if stream in ARM_SIDES:
+            assembler.push_joints(stream, T0 + round(t * MS), np.full(7, t / 1000))
+        else:
+            assembler.push_image(stream, T0 + round(t * MS), t)
+        while (frame := assembler.pop()) is not None:
+            frames.append(frame)
+    assert [frame.images[last] for frame in frames] == [young]

@@ -87,6 +87,7 @@ def job(bag: Path, tmp_path: Path, **changes: object) -> Job:
         "max_gap_s": None,
         "include_failures": False,
         "settings": VideoSettings(),
+        "cameras": tuple(CONTRACT.cameras),
     }
     return Job(**(fields | changes))  # type: ignore[arg-type]
 

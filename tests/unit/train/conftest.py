@@ -91,7 +91,7 @@ class Toy:
         return build_network(self.config(head), seed)
 
     def probe(self) -> Probe:
-        return Probe(self.cache, self.source, np.array([0, 1, 10, 11]), self.chain, self.contract)
+        return Probe(self.cache, self.source, np.array([0, 1, 2, 3, 10, 11]), self.chain, self.contract)
 
     def trainer(self, out: Path, schedule: Schedule, head: str = "oft", **more) -> Trainer:
         out.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -52,18 +53,21 @@ class Crash(Exception):
     pass
 
 
+def crash_at(step: int) -> Callable[[int, float], None]:
+    def stop(done: int, _: float) -> None:
+        if done == step:
+            raise Crash
+
+    return stop
+
+
 @pytest.mark.parametrize("head", ["oft", "flow"])
 def test_an_interrupted_run_is_the_uninterrupted_one(toy, schedule: Make, tmp_path: Path, head: str) -> None:
     rates = schedule(ema=0.9, steps=10, probe_every=3, save_every=4)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     toy.trainer(whole, rates, head, prefetch=2).run(False, *QUIET)
-
-    def stop(done: int, _: float) -> None:
-        if done == 6:
-            raise Crash
-
     with pytest.raises(Crash):
-        toy.trainer(broken, rates, head).run(False, stop, lambda _: None)
+        toy.trainer(broken, rates, head).run(False, crash_at(6), lambda _: None)
     torch.manual_seed(1)  # another process has other random numbers
     toy.trainer(broken, rates, head).run(True, *QUIET)
     first, second = (read_snapshot(newest_checkpoint(out)) for out in (whole, broken))
@@ -185,3 +189,26 @@ def test_figures_of_the_simulator_stand_in_the_metrics(toy, schedule: Make, tmp_
     assert "sim" not in json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[1])
     assert {"sim/avg_id", "probe/r2", "validation/loss"} <= set().union(*seen)
     assert seen[-1] == {"closed": 1.0}
+
+
+@pytest.fixture
+def fresh_state():
+    """Accelerate keeps one state per process; here it may differ from that of the other tests."""
+    state = importlib.import_module("accelerate.state").AcceleratorState
+    state._reset_state(reset_partial_state=True)
+    yield
+    state._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("fresh_state")
+def test_bfloat16_is_for_the_computation_only(toy, schedule: Make, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    accelerator = make_accelerator("bf16")
+    toy.trainer(whole, schedule(), accelerator=accelerator).run(False, *QUIET)
+    with pytest.raises(Crash):
+        toy.trainer(broken, schedule(), accelerator=accelerator).run(False, crash_at(6), lambda _: None)
+    toy.trainer(broken, schedule(), accelerator=accelerator).run(True, *QUIET)
+    assert equal(weights_of(whole), weights_of(broken))
+    assert all(value.dtype == np.float32 for value in weights_of(whole).values())
+    with pytest.raises(PolicyError, match="--precision"):
+        make_accelerator("no")

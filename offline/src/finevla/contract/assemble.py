@@ -143,7 +143,8 @@ class FrameAssembler[Payload]:
         return True
 
     def _decided(self, stamp_ns: int) -> bool:
-        if self._closed or max(self._newest.values()) > stamp_ns + self._patience_ns:
+        # An image of the frame may be younger than its stamp by the slop, and then still lag.
+        if self._closed or max(self._newest.values()) > stamp_ns + self._slop_ns + self._patience_ns:
             return True
         return all(self._newest.get(stream, -1) >= stamp_ns for stream in self.streams)
 

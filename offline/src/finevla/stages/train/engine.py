@@ -60,9 +60,18 @@ def make_accelerator(precision: Precision = "no", device: Device = "auto") -> Ac
         ) from err
     waiting = accelerate.InitProcessGroupKwargs(timeout=_PATIENCE)
     on_cpu = device == "cpu" or not torch.accelerator.is_available()  # else ranks of a CPU miss each other
-    accelerator: Accelerator = accelerate.Accelerator(
-        cpu=on_cpu, mixed_precision=precision, kwargs_handlers=[waiting]
-    )
+    try:
+        accelerator: Accelerator = accelerate.Accelerator(
+            cpu=on_cpu, mixed_precision=precision, kwargs_handlers=[waiting]
+        )
+    except ValueError as err:  # a process has one state of accelerate, and a GPU may lack a format
+        raise PolicyError(
+            "accelerate cannot compute like this here",
+            where="--precision, --device",
+            expected="one precision and device per process, which the device has",
+            found=err,
+            remedy="leave --precision out, or train in a process of its own",
+        ) from err
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != started:
         raise PolicyError(

@@ -17,6 +17,9 @@ from finevla.stages.train.run import Progress, TrainReport, run_training
 
 __all__ = ["Config", "command_line", "main", "training_spec"]
 
+_SHOWN = 12
+"""Words of the policy that the report names."""
+
 
 class _Bars(Progress):
     """Progress bars on stderr."""
@@ -75,6 +78,14 @@ def _r2(line: Measurement) -> str:
     return "not measured" if line.r2 is None else f"{line.r2:.2f}"
 
 
+def _words(report: TrainReport) -> str:
+    """The first of the words that the policy understands, and how many more."""
+    if not report.words:
+        return "any sentence"
+    more = len(report.words) - _SHOWN
+    return ", ".join(report.words[:_SHOWN]) + (f" and {more} more words" if more > 0 else "")
+
+
 def _report_text(config: Config, report: TrainReport) -> str:
     final = report.final
     return "\n".join(
@@ -82,7 +93,7 @@ def _report_text(config: Config, report: TrainReport) -> str:
             f"trained     {config.out}",
             f"data        {report.episodes} episodes, {report.frames} frames, {report.dataset_hash[:12]}",
             f"mix         {config.mix}, manifest {report.manifest_hash[:12]}",
-            f"policy      {report.parameters} parameters; words: {', '.join(report.words) or 'any'}",
+            f"policy      {report.parameters} parameters; understands {_words(report)}",
             f"last loss   {final.loss:.4f} at step {final.step}",
             f"binding R2  {_r2(final)}",
             f"next        finevla export {config.out} --out BUNDLE",
