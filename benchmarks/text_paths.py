@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from origin import origin
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu
 
@@ -62,6 +63,7 @@ class Variant:
         places: Whether a word's number in the sentence is embedded, as well.
         attention: Whether there is an attention block.
         pooled: MiniLM's own sentence vector instead of the states of its tokens.
+        longer: How many times the usual updates it is trained for.
         drop: Chance of each word to be left out in training.
         move_arm: Chance in training that the word for the arm is put elsewhere in the sentence.
     """
@@ -72,17 +74,20 @@ class Variant:
     places: bool = False
     attention: bool = True
     pooled: bool = False
+    longer: int = 1
     drop: float = 0.0
     move_arm: float = 0.0
 
 
 VARIANTS = (
     Variant("words, places (before)", "words", places=True),
+    Variant("words, places (before), 3 x updates", "words", places=True, longer=3),
     Variant("words, conv 3, places", "words", reach=3, places=True),
     Variant("words, conv 3", "words", reach=3),
     Variant("words, conv 5", "words", reach=5),
     Variant("phrases, conv 5", "phrases", reach=5),
     Variant("lexicon, places", "lexicon", places=True),
+    Variant("lexicon, places, 3 x updates", "lexicon", places=True, longer=3),
     Variant("lexicon, conv 3", "lexicon", reach=3),
     Variant("lexicon, conv 5", "lexicon", reach=5),
     Variant("lexicon with steps, conv 5", "steps", reach=5),
@@ -92,7 +97,7 @@ VARIANTS = (
     Variant("lexicon, conv 5, arm moved", "lexicon", reach=5, move_arm=0.5),
     Variant("MiniLM tokens", "minilm"),
     Variant("MiniLM tokens, conv 5", "minilm", reach=5),
-    Variant("MiniLM sentence vector", "minilm", pooled=True, attention=False),
+    Variant("MiniLM sentence vector, 5 x updates", "minilm", pooled=True, attention=False, longer=5),
 )
 
 
@@ -358,10 +363,11 @@ class Study:
         optimizer = torch.optim.AdamW(
             reader.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=1e-4, fused=True
         )
+        updates = self.steps * variant.longer
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda k: min(1, (k + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * k / self.steps))
+            optimizer, lambda k: min(1, (k + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * k / updates))
         )
-        for _ in range(self.steps):
+        for _ in range(updates):
             index = torch.multinomial(self.weights, self.batch, generator=rng)
             chosen, kept = words[index], keep[index]
             if variant.codec != "minilm":
@@ -396,11 +402,21 @@ def summary(variant: Variant, runs: Sequence[Mapping[str, Any]], study: Study) -
                 "share": round(share, 4),
                 "ci95": [round(low, 4), round(high, 4)],
                 "by_seed": [round(value, 4) for value in whole.float().mean(1).tolist()],
+                **({"by_family": by_family(whole)} if name == "held out" else {}),
                 "fields": {k: round(v, 4) for k, v in zip(study.values, fields, strict=True)},
             }
     shared = {key: runs[0][key] for key in ("words", "parameters", "refused")}
     seconds = sum(run["cpu_seconds"] for run in runs) / len(runs)
     return {**asdict(variant), **shared, "cpu_seconds": round(seconds, 1), "sets": sets}
+
+
+def by_family(whole: Tensor) -> dict[str, list[float]]:
+    """Shares of the held-out families, one per seed; their sentences alternate."""
+    count = len(HELD_OUT_FAMILIES)
+    return {
+        family: [round(share, 4) for share in whole[:, index::count].float().mean(1).tolist()]
+        for index, family in enumerate(HELD_OUT_FAMILIES)
+    }
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
@@ -442,7 +458,10 @@ def main() -> None:
         runs = [study.run(variant, seed) for seed in range(options.seeds)]
         results.append(summary(variant, runs, study))
         print(table(results[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+    print(table(results))
+    if options.json:
         document = {
+            "origin": origin("python " + " ".join(sys.argv), "torch"),
             "steps": options.steps,
             "batch": options.batch,
             "seeds": options.seeds,
@@ -451,9 +470,7 @@ def main() -> None:
             "left_out": left_out,
             "results": results,
         }
-        if options.json:
-            options.json.write_text(json.dumps(document, indent=1) + "\n")
-    print(table(results))
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

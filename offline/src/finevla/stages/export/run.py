@@ -29,7 +29,7 @@ from finevla.stages.export.checkpoint import (
 _ANY_SENTENCE = "Pick up the red cube with the left arm."
 """What a policy that reads any sentence is tried with."""
 
-_MORE_ORIGIN = ("mix_mode", "balance", "precision")
+_MORE_ORIGIN = ("mix_mode", "balance", "precision", "validation")
 """What a run may tell beyond what every bundle must."""
 
 

@@ -99,4 +99,4 @@ class Watch(AbstractContextManager["Watch"]):
         now = time.monotonic()
         if phases != self._said or now - self._said_at >= _SAY_EVERY_S:
             self._said, self._said_at = phases, now
-            _LOG.info("%s", "; ".join(f"{name}: {text}" for name, text in words.items()) or "starting")
+            _LOG.info("%s", "; ".join(f"{name}: {text}" for name, text in words.items()) or "between phases")
