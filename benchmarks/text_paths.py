@@ -90,6 +90,7 @@ VARIANTS = (
     Variant("lexicon, places, 3 x updates", "lexicon", places=True, longer=3),
     Variant("lexicon, conv 3", "lexicon", reach=3),
     Variant("lexicon, conv 5", "lexicon", reach=5),
+    Variant("lexicon, conv 5, 3 x updates", "lexicon", reach=5, longer=3),
     Variant("lexicon with steps, conv 5", "steps", reach=5),
     Variant("lexicon, conv 5, places", "lexicon", reach=5, places=True),
     Variant("lexicon, conv 5, no attention", "lexicon", reach=5, attention=False),
