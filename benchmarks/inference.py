@@ -12,8 +12,6 @@ flow head, which runs its transformer four times, is information. Exits 0 only w
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -22,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from origin import origin
+from origin import finish, origin, report_flags
 
 from finevla.contract import Observation, RobotContract, load_contract
 from finevla.contract.bundle import BundleContent, write_bundle
@@ -145,17 +143,11 @@ def _milliseconds(policy: Policy, seen: Observation) -> float:
 
 def main() -> int:
     """Measures, prints the report, and says by its exit code whether the floors hold."""
-    parser = argparse.ArgumentParser(description="Latency of compact policies on one thread.")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    parser = report_flags("Latency of compact policies on one thread.")
     parser.add_argument("--count", type=int, default=300, help="inferences of each policy")
     flags = parser.parse_args()
     report = {**measure(flags.count), **origin("python benchmarks/inference.py", "torch", "numpy")}
-    text = json.dumps(report, indent=1)
-    if flags.out is not None:
-        flags.out.write_text(text + "\n")
-    print(text if flags.json else _table(report))
-    return 0 if report["holds"] else 1
+    return finish(report, flags, _table)
 
 
 def _table(report: dict[str, Any]) -> str:

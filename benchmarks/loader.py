@@ -15,8 +15,6 @@ equal and the floor holds.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -28,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from origin import origin
+from origin import finish, origin, report_flags
 
 from finevla.bag import EncodedImage
 from finevla.bag.images import encode_jpeg
@@ -214,20 +212,14 @@ def measure(rounds: int) -> dict[str, Any]:
 
 def main() -> int:
     """Measures, prints the report, and says by its exit code whether the floor holds."""
-    parser = argparse.ArgumentParser(description="Loader against model, samples per CPU second.")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    parser = report_flags("Loader against model, samples per CPU second.")
     parser.add_argument("--rounds", type=int, default=9, help="rounds to take the median of")
     flags = parser.parse_args()
     report = {
         **measure(flags.rounds),
         **origin("python benchmarks/loader.py", "torch", "torchcodec", "av", "numpy"),
     }
-    text = json.dumps(report, indent=1)
-    if flags.out is not None:
-        flags.out.write_text(text + "\n")
-    print(text if flags.json else _table(report))
-    return 0 if report["holds"] else 1
+    return finish(report, flags, _table)
 
 
 def _table(report: dict[str, Any]) -> str:

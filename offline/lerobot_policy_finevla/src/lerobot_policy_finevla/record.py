@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from finevla.errors import DatasetError
+from finevla.stages.train.source import only_task
 from finevla.stages.train.texts import read_texts
 
 RECORD = Path("meta") / "finevla.json"
@@ -50,26 +51,15 @@ def read_record(meta: Any) -> Record:
     Raises:
         DatasetError: A file is damaged, or an episode has not exactly one instruction.
     """
-    tasks = {episode: _task(meta, episode) for episode in range(meta.total_episodes)}
+    tasks = {
+        episode: only_task(meta.episodes[episode]["tasks"], episode) for episode in range(meta.total_episodes)
+    }
     document = _converter_record(Path(meta.root))
     texts = read_texts(Path(meta.root), tasks, document)
     told = document or {"dataset_hash": _hash(meta, tasks), "contract_hash": ""}
     return Record(
         tuple(tasks.values()), texts.fine, texts.raw, str(told["dataset_hash"]), str(told["contract_hash"])
     )
-
-
-def _task(meta: Any, episode: int) -> str:
-    tasks = list(meta.episodes[episode]["tasks"])
-    if len(tasks) != 1 or not str(tasks[0]).strip():
-        raise DatasetError(
-            "an episode has not exactly one instruction",
-            where=f"episode {episode}",
-            expected="one non-empty task text",
-            found=tasks,
-            remedy="convert the bags again; every bag needs its instruction",
-        )
-    return str(tasks[0])
 
 
 def _converter_record(root: Path) -> dict[str, Any] | None:

@@ -22,6 +22,14 @@ _REACH = 5
 """Words that one word's local context spans: itself and two to either side."""
 
 
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention; on a CPU in float32, since in bfloat16 its backward pass takes ten times as long there."""
+    if query.device.type != "cpu":
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    with torch.autocast("cpu", enabled=False):
+        return scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask)
+
+
 class Block(nn.Module):
     """Pre-norm transformer block with full attention; padded keys can be masked out."""
 
@@ -42,12 +50,7 @@ class Block(nn.Module):
         split = self.qkv(self.norm_attention(tokens_bnd)).view(batch, count, 3, self.heads, -1)
         query, key, value = split.permute(2, 0, 3, 1, 4)
         mask = None if keep_bn is None else keep_bn[:, None, None, :]
-        # In bfloat16 its backward pass on a CPU takes ten times as long as in float32.
-        with torch.autocast(query.device.type, enabled=query.device.type != "cpu"):
-            query, key, value = (
-                (query.float(), key.float(), value.float()) if _on_cpu(query) else (query, key, value)
-            )
-            mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        mixed = _attend(query, key, value, mask)
         tokens_bnd = tokens_bnd + self.project(mixed.transpose(1, 2).reshape(batch, count, width))
         out: Tensor = tokens_bnd + self.mlp(self.norm_mlp(tokens_bnd))
         return out
@@ -197,7 +200,3 @@ class CompactBackbone(nn.Module):
         split = tokens.shape[1] - queries_qd.shape[0]
         first = None if places is None else places.view(batch, cameras, *places.shape[1:])[:, 0]
         return Encoded(tokens[:, :split], tokens[:, split:], place_logits=first)
-
-
-def _on_cpu(tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu"

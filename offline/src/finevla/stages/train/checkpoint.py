@@ -157,12 +157,17 @@ def restore_snapshot(
         if ema is not None:
             ema.restore(snapshot.average or {})
     except (KeyError, RuntimeError, ValueError) as err:
-        raise PolicyError(
-            "the checkpoint does not belong to this model",
-            where=f"step {snapshot.step}",
-            found=err,
-            remedy="resume with the dataset and flags of the first run, or start anew",
-        ) from err
+        raise foreign_checkpoint(snapshot, err) from err
+
+
+def foreign_checkpoint(snapshot: Snapshot, err: Exception) -> PolicyError:
+    """The error of a checkpoint that does not fit the model."""
+    return PolicyError(
+        "the checkpoint does not belong to this model",
+        where=f"step {snapshot.step}",
+        found=err,
+        remedy="resume with the dataset and flags of the first run, or start anew",
+    )
 
 
 def _step(checkpoint: Path) -> int:

@@ -86,19 +86,17 @@ def _acts(commands: FloatArray, side: str, contract: RobotContract) -> list[tupl
     arm = commands[:, contract.arm_slice(side)]
     gripper = contract.grippers[side]
     moves = np.diff(arm[:, -1]) / (contract.upper[gripper] - contract.lower[gripper])
-    if len(arm) < 3 or (
-        np.ptp(arm[:, :-1], axis=0).sum() < _IDLE and not (np.abs(moves) > _GRIPPER_STEP).any()
-    ):
+    moving = np.abs(moves) > _GRIPPER_STEP
+    idle = np.ptp(arm[:, :-1], axis=0).sum() < _IDLE and not moving.any()
+    if len(arm) < 3 or idle:
         return []
     tips = _tips(arm, side, contract)
     height = tips[:, 2]
-    moving = np.abs(moves) > _GRIPPER_STEP
+    rise = np.diff(height)
     begins = moving.copy()
     begins[1:] &= ~moving[:-1] | (moves[1:] * moves[:-1] < 0)
     acts = np.append(begins, False) & (height < _NEAR_M)
-    acts[1:-1] |= (
-        (height[1:-1] < _LOW_M) & (-np.diff(height)[:-1] > _DESCENT_M) & (np.diff(height)[1:] > _RISE_M)
-    )
+    acts[1:-1] |= (height[1:-1] < _LOW_M) & (-rise[:-1] > _DESCENT_M) & (rise[1:] > _RISE_M)
     return [(int(frame), float(tips[frame, 0]), float(tips[frame, 1])) for frame in np.flatnonzero(acts)]
 
 

@@ -16,8 +16,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
-from finevla.errors import PolicyError
-from finevla.stages.train.checkpoint import Snapshot
+from finevla.stages.train.checkpoint import Snapshot, foreign_checkpoint
 
 _PREFIX = "network."
 """Of names inside of `engine.LossModule`."""
@@ -59,9 +58,4 @@ def scatter_snapshot(snapshot: Snapshot, module: nn.Module, optimizer: torch.opt
         weights: dict[str, Any] = {_PREFIX + name: value for name, value in snapshot.weights.items()}
         set_state_dict(module, optimizer, model_state_dict=weights, optim_state_dict=wanted, options=options)
     except (KeyError, RuntimeError, ValueError) as err:
-        raise PolicyError(
-            "the checkpoint does not belong to this model",
-            where=f"step {snapshot.step}",
-            found=err,
-            remedy="resume with the dataset and flags of the first run, or start anew",
-        ) from err
+        raise foreign_checkpoint(snapshot, err) from err

@@ -7,7 +7,7 @@ file per episode and names it after the episode.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def open_source(root: Path, contract: RobotContract, images: Mapping[str, Worksp
         action=action,
         stamps=np.asarray(table["timestamp"], dtype=np.float64),
         starts=np.append(first, len(owner)).astype(np.int64),
-        tasks={number: _task(row) for number, row in rows.items()},
+        tasks={number: only_task(row.get("tasks", ()), number) for number, row in rows.items()},
         clips=clips,
     )
 
@@ -237,12 +237,17 @@ def _check_complete(
         )
 
 
-def _task(row: Mapping[str, Any]) -> str:
-    tasks = list(row.get("tasks", ()))
+def only_task(told: Iterable[Any], episode: int) -> str:
+    """The one instruction of an episode.
+
+    Raises:
+        DatasetError: There is none, several, or an empty one.
+    """
+    tasks = list(told)
     if len(tasks) != 1 or not str(tasks[0]).strip():
         raise DatasetError(
             "an episode has not exactly one instruction",
-            where=f"episode {row['episode_index']}",
+            where=f"episode {episode}",
             expected="one non-empty task text",
             found=tasks,
             remedy="convert the bags again; every bag needs its instruction",
