@@ -112,6 +112,14 @@ def test_nothing_to_record_is_an_error(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("flag", ["hard", "astray"])
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_that_is_none_is_an_error(tmp_path: Path, flag: str, share: float) -> None:
+    with pytest.raises(FineVLAError, match=f"--{flag}"):
+        record(Config(out=tmp_path, **{flag: share}))  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_recording_in_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "recording.json").write_text("{}")
     with pytest.raises(FineVLAError, match="another recording"):

@@ -129,6 +129,7 @@ def demonstrate(
     seed: int,
     noise: float = 0.0,
     *,
+    astray: bool = False,
     spec: SceneSpec | None = None,
     template: int | None = None,
     cameras: Collection[str] | None = None,
@@ -144,6 +145,7 @@ def demonstrate(
         goal: What to do.
         seed: Decides the scene (where `spec` is None), the disturbance and the sentence.
         noise: Strength of the disturbance of the followers; 0 is none, 1 the usual (`Disturbance`).
+        astray: Whether the acting hand begins low over the table, as after a missed grasp.
         spec: The scene; drawn from the goal's task and the seed when None.
         template: Which sentence; drawn when None.
         cameras: Which cameras take a picture at every frame; all when None, `()` for none.
@@ -159,7 +161,8 @@ def demonstrate(
     expert, monitor, tape = Expert(goal, spec, world.contract), EpisodeMonitor(spec), _Tape()
     disturbance = Disturbance(world.contract, goal.arm, noise, rng)
     world.reset(spec)
-    leader = Leader.at_rest(disturbance.start(world.contract.home))
+    home = world.contract.home
+    leader = Leader.at_rest(disturbance.astray(home, spec) if astray else disturbance.start(home))
     world.set_arms(leader.command)
     monitor.observe(world.truth())
     taking = tuple(world.contract.cameras) if cameras is None else tuple(cameras)

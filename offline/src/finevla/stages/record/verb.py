@@ -15,6 +15,7 @@ from finevla.bag.writer import RECORDING_DIR
 from finevla.contract.robot import load_contract
 from finevla.errors import FineVLAError, SimulationError
 from finevla.sim.rollout import demonstrate
+from finevla.sim.scene import seeded
 from finevla.sim.tasks import task_list
 from finevla.sim.world import World
 from finevla.stages.pool import map_jobs
@@ -54,6 +55,9 @@ class Config:
     """Decides scenes, sentences and disturbances."""
     noise: float = 1.0
     """Strength of the pushes that the followers get, so that the data shows recovery; 0 is none."""
+    astray: float = 0.0
+    """Share of the episodes, 0 to 1, that begin with the acting hand low over the table, mostly closed on
+    nothing, as after a grasp that missed: so that a policy learns to try again."""
     plain: bool = False
     """Only what every goal of a task fixes, such as arm and colour: no approach from a side, no two bowls."""
     hard: float = 0.0
@@ -74,6 +78,7 @@ class Job:
     out: Path
     seed: int
     noise: float
+    astray: bool
     hard: bool
     cameras: tuple[str, ...]
 
@@ -99,7 +104,14 @@ def record_episode(job: Job) -> Done:
     for spec, goal in scenes(job.planned, job.seed, hard=job.hard):
         try:
             demo = demonstrate(
-                _world(), goal, spec.seed, job.noise, spec=spec, cameras=job.cameras, samples=True
+                _world(),
+                goal,
+                spec.seed,
+                job.noise,
+                astray=job.astray,
+                spec=spec,
+                cameras=job.cameras,
+                samples=True,
             )
         except SimulationError as err:
             failed.append(Rejected(f"{job.planned.name} seed {spec.seed}", "not_simulated", str(err)))
@@ -119,6 +131,11 @@ def _is_hard(planned: Planned, share: float) -> bool:
     return int((planned.number + 1) * share) > int(planned.number * share)
 
 
+def _is_astray(planned: Planned, seed: int, share: float) -> bool:
+    """Drawn for each episode by itself, so that it goes with no task, value or difficulty."""
+    return bool(seeded("astray", planned.number, seed).random() < share)
+
+
 def _kind(planned: Planned) -> str:
     values = " ".join(value for _, value in planned.wish.values)
     return " ".join(part for part in (planned.wish.task, planned.wish.variant, values) if part)
@@ -130,6 +147,7 @@ def _claim(config: Config) -> None:
         "task": config.task,
         "seed": config.seed,
         "noise": config.noise,
+        "astray": config.astray,
         "plain": config.plain,
         "hard": config.hard,
         "cameras": list(load_contract().chosen_cameras(config.cameras)),
@@ -166,17 +184,26 @@ def record(config: Config) -> dict[str, object]:
     """
     tasks = task_list(config.task)
     cameras = load_contract().chosen_cameras(config.cameras)
-    if not 0.0 <= config.hard <= 1.0:
-        raise FineVLAError(
-            "the share of hard scenes is not right", where="--hard", expected="0 to 1", found=config.hard
-        )
+    for flag, share in (("--hard", config.hard), ("--astray", config.astray)):
+        if not 0.0 <= share <= 1.0:
+            raise FineVLAError(
+                "a share of the episodes is not right", where=flag, expected="0 to 1", found=share
+            )
     if not tasks or config.episodes < 1:
         raise FineVLAError("there is nothing to record", remedy="name a task and at least one episode")
     started = time.monotonic()
     _claim(config)
     planned = plan(tasks, config.episodes, plain=config.plain)
     jobs = [
-        Job(p, config.out, config.seed, config.noise, _is_hard(p, config.hard), cameras)
+        Job(
+            p,
+            config.out,
+            config.seed,
+            config.noise,
+            _is_astray(p, config.seed, config.astray),
+            _is_hard(p, config.hard),
+            cameras,
+        )
         for p in planned
         if not (config.out / p.name).exists()
     ]
