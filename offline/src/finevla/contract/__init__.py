@@ -4,7 +4,7 @@ Shared by the live nodes and the offline stages. Imports the standard library, n
 loading it never pulls in torch, rclpy or lerobot.
 """
 
-from finevla.contract.frame import ActionChunk, Observation
+from finevla.contract.frame import REPLAN_FRAMES, ActionChunk, Observation
 from finevla.contract.robot import ARM_SIDES, RobotContract, load_contract
 
-__all__ = ["ARM_SIDES", "ActionChunk", "Observation", "RobotContract", "load_contract"]
+__all__ = ["ARM_SIDES", "REPLAN_FRAMES", "ActionChunk", "Observation", "RobotContract", "load_contract"]

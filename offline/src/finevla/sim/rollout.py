@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from finevla.contract import ActionChunk, Observation
+from finevla.contract import REPLAN_FRAMES, ActionChunk, Observation
 from finevla.contract.frame import NS_PER_S
 from finevla.contract.settle import SettleDetector
 from finevla.sim.expert import Expert, Leader
@@ -31,7 +31,6 @@ HOLD_FRAMES = 10
 """Frames that a demonstration stays at its end, so that a policy learns to rest."""
 OBSERVE_STEPS = 5
 """Physics steps from one look at the truth to the next, for the score: 20 ms."""
-REPLAN_FRAMES = 4
 
 Image = NDArray[np.uint8]
 Infer = Callable[[Observation], ActionChunk]

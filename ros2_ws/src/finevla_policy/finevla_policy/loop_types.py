@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from finevla.contract import ActionChunk
+from finevla.contract import REPLAN_FRAMES, ActionChunk
 from finevla.contract.assemble import Frame
 
 
@@ -35,7 +35,7 @@ class Outcome(StrEnum):
 class LoopConfig:
     """When to infer and when to stop. Times in s, motion in rad and m."""
 
-    replan_frames: int = 4
+    replan_frames: int = REPLAN_FRAMES
     camera_stale_s: float = 1.0
     joints_stale_s: float = 0.5
     frame_stale_s: float = 1.5

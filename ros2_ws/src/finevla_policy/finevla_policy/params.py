@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from finevla.contract import REPLAN_FRAMES
 from finevla.contract.params import param
 from finevla_policy.loop_types import LoopConfig
 
@@ -23,7 +24,7 @@ class PolicyParams:
         lower=0.001,
         upper=10.0,
     )
-    replan_frames: int = param(4, "Frames between two inferences.", lower=1, upper=100)
+    replan_frames: int = param(REPLAN_FRAMES, "Frames between two inferences.", lower=1, upper=100)
     camera_stale_s: float = param(1.0, "Hold when a camera is silent for this long.", lower=0.05, upper=10.0)
     joints_stale_s: float = param(
         0.3, "Hold when an arm's feedback is silent this long.", lower=0.02, upper=10.0

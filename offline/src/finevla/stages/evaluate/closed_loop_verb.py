@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from finevla.contract import load_contract
+from finevla.contract import REPLAN_FRAMES, load_contract
 from finevla.errors import FineVLAError
 from finevla.sim.tasks import task_list
 from finevla.stages.evaluate.closed_loop import DIFFICULTIES, Job, plan_jobs, run_job, summarize
@@ -47,7 +47,7 @@ class Config:
     seed: int = 1000
     """Seed of the first scene. For a policy, seeds whose scene is unstable or too hard for the expert are
     replaced, and listed in the JSON."""
-    replan_frames: int = 4
+    replan_frames: int = REPLAN_FRAMES
     """Frames that are executed of each chunk."""
     max_frames: int | None = None
     """Frames after which a run is ended; the task's own limit when not given."""

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from finevla.contract import REPLAN_FRAMES
 from finevla.errors import FineVLAError
 from finevla.sim.room import require_renderer
 from finevla.sim.tasks import task_named
@@ -40,7 +41,7 @@ class Config:
     policy: str = "bundle"
     """What acts: bundle, the folder of a bundle, or an oracle that checks the instrument: expert (does what
     is asked), ignore (does not hear the words), swap:FACTOR (turns one factor around)."""
-    replan_frames: int = 4
+    replan_frames: int = REPLAN_FRAMES
     """Frames that are executed of each chunk."""
     max_frames: int | None = None
     """Frames after which a run is ended; the task's own limit when not given."""

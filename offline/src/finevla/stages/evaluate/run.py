@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from finevla.contract import Observation, load_contract
+from finevla.contract import REPLAN_FRAMES, Observation, load_contract
 from finevla.contract.instruction import RejectedInstructionError, parse
 from finevla.errors import SimulationError
 from finevla.sim.factors import other
@@ -45,7 +45,7 @@ class Runner:
     """
 
     seat: Seat
-    replan_frames: int = 4
+    replan_frames: int = REPLAN_FRAMES
     max_frames: int | None = None
 
 

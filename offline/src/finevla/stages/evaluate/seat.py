@@ -11,11 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from finevla.contract import ActionChunk, Observation, load_contract
+from finevla.contract import REPLAN_FRAMES, ActionChunk, Observation, load_contract
 from finevla.errors import FineVLAError, InstructionError
 from finevla.sim.factors import other, values
 from finevla.sim.goal import Goal
-from finevla.sim.rollout import REPLAN_FRAMES, Infer, Rollout, expert_infer, run_chunks
+from finevla.sim.rollout import Infer, Rollout, expert_infer, run_chunks
 from finevla.sim.scene import SceneSpec, seeded
 from finevla.sim.tasks import goals, task_named
 from finevla.sim.world import World

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import tyro
 
+from finevla.contract import REPLAN_FRAMES
 from finevla.stages.evaluate.plan import row_names
 from finevla.stages.sweep.cell import run_cell
 from finevla.stages.sweep.ledger import Ledger
@@ -59,7 +60,7 @@ class Config:
     """Pairs per factor whose first sentence is probed, held-out wordings among the probes."""
     scene_seed: int = 1000
     """Seed of the first scene for training seed 0; every further training seed has scenes of its own."""
-    replan_frames: int = 4
+    replan_frames: int = REPLAN_FRAMES
     """Frames that are executed of each chunk in evaluations."""
     paired_flags: str = ""
     """Further flags of `finevla evaluate paired` for every cell, in one string."""
