@@ -8,6 +8,8 @@ minutes. There is no normalization layer: it costs as much as the convolutions a
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, relu, scaled_dot_product_attention
@@ -18,6 +20,8 @@ from finevla.policy.text import PADDING
 
 _FILM_STD = 0.05
 _LOGSUMEXP_SCALE = 10.0
+_SHARPNESS = 2.0
+"""Exponent of a map where its place is read: far weak maxima no longer pull at the mean."""
 _REACH = 5
 """Words that one word's local context spans: itself and two to either side."""
 
@@ -148,6 +152,34 @@ class FilmStem(nn.Module):
         return token, logits[:, 0].view(len(logits), *self.grid.shape[1:]) if self.queried else None
 
 
+class Pointer(nn.Module):
+    """The place that a map marks, told to the actions precisely.
+
+    Positions that only pass through the picture token reach the joints to a few centimetres after
+    thousands of updates, however well the map knows the place. Waves of several lengths make a
+    small network of it precise (Fourier features, Tancik et al. 2020, section 4).
+    """
+
+    def __init__(self, part: CompactConfig) -> None:
+        super().__init__()
+        waves = math.pi * 2.0 ** torch.arange(-1.0, part.pointing - 1.0)
+        self.register_buffer("waves", waves, persistent=False)
+        self.waves: Tensor
+        self.mlp = nn.Sequential(
+            nn.Linear(2 + 4 * part.pointing + part.width, 2 * part.width),
+            nn.GELU(),
+            nn.Linear(2 * part.width, part.width),
+        )
+
+    def forward(self, logits_bhw: Tensor, grid_2hw: Tensor, condition_bd: Tensor) -> Tensor:
+        """Returns (B, width): where the map is high, in the light of words and state."""
+        sharp = (_SHARPNESS * logits_bhw.flatten(1)).softmax(-1)
+        place = (sharp.unsqueeze(1) * grid_2hw.flatten(1)).sum(-1)  # in float32 under autocast, too
+        phase = (place.unsqueeze(-1) * self.waves).flatten(1)
+        out: Tensor = self.mlp(torch.cat([place, phase.sin(), phase.cos(), condition_bd], dim=1))
+        return out
+
+
 class CompactBackbone(nn.Module):
     """Pictures, words and state to context tokens and updated queries.
 
@@ -167,6 +199,7 @@ class CompactBackbone(nn.Module):
         self.camera = nn.Parameter(0.02 * torch.randn(cameras, part.width))
         self.state = None if dof is None else nn.Linear(dof, part.width)
         self.phase = nn.Linear(dof, part.width) if dof is not None and part.phase else None
+        self.pointer = Pointer(part) if part.queried and part.pointing else None
         self.kind = nn.Parameter(0.02 * torch.randn(4 if dof is not None else 3, part.width))
         self.blocks = nn.ModuleList(
             Block(part.width, part.attention_heads, part.mlp_ratio) for _ in range(part.layers)
@@ -189,14 +222,18 @@ class CompactBackbone(nn.Module):
             condition = condition + self.phase(inputs.state)
         batch, cameras = inputs.pictures.shape[:2]
         seen, places = self.stem(inputs.pictures.flatten(0, 1), condition.repeat_interleave(cameras, dim=0))
-        parts = [text, seen.view(batch, cameras, -1) + self.camera]
+        first = None if places is None else places.view(batch, cameras, *places.shape[1:])[:, 0]
+        pictures, queries = seen.view(batch, cameras, -1) + self.camera, queries_qd.expand(batch, -1, -1)
+        if self.pointer is not None and first is not None:
+            pointed = self.pointer(first, self.stem.grid, condition).unsqueeze(1)
+            pictures, queries = pictures + pointed, queries + pointed
+        parts = [text, pictures]
         if self.state is not None:
             parts.append(self.state(inputs.state).unsqueeze(1))
-        parts.append(queries_qd.expand(batch, -1, -1))
+        parts.append(queries)
         tokens = torch.cat([part + kind for part, kind in zip(parts, self.kind, strict=True)], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.norm(tokens)
         split = tokens.shape[1] - queries_qd.shape[0]
-        first = None if places is None else places.view(batch, cameras, *places.shape[1:])[:, 0]
         return Encoded(tokens[:, :split], tokens[:, split:], place_logits=first)

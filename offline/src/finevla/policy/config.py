@@ -49,6 +49,7 @@ class CompactConfig:
         maps: Feature maps whose expected position is read out.
         queried: Further maps, each the inner product of the features with a vector of the condition; with
             none, no place can be marked (`finevla.policy.grounding`).
+        pointing: Frequencies of the waves that tell the marked place to the actions; 0: it is not told.
         word_order: How a word is told apart: by its neighbours (`context`), or by its number in the sentence
             (`positions`), which does not carry over to other orders of clauses.
         phase: Whether the state, too, decides what the picture is searched for.
@@ -69,6 +70,7 @@ class CompactConfig:
     channels: tuple[int, int, int] = (32, 48, 64)
     maps: int = 32
     queried: int = 8
+    pointing: int = 4
     word_order: Literal["context", "positions"] = "context"
     phase: bool = True
     temperature: float = 4.0
@@ -80,6 +82,7 @@ class CompactConfig:
         """Refuses shapes that no network has."""
         _require_positive(self, "vocabulary_size", "width", "attention_heads", "maps", "max_words")
         _require(self.queried >= 0, "queried", "0 or more", self.queried)
+        _require(self.pointing >= 0, "pointing", "0 or more", self.pointing)
         _require(self.word_order in WORD_ORDERS, "word_order", WORD_ORDERS, self.word_order)
 
 

@@ -34,7 +34,7 @@ PAPER_HEADS: dict[str, HeadConfig] = {
 }
 """Heads of the paper: OFT with two residual blocks of twice the width; DiT-B."""
 
-LIGHT_HEADS: dict[str, HeadConfig] = {"oft": OftConfig(), "flow": FlowConfig()}
+LIGHT_HEADS: dict[str, HeadConfig] = {"oft": OftConfig(hidden=256, blocks=2), "flow": FlowConfig()}
 """Heads of the compact backbone."""
 
 _TINY_HEADS: dict[str, HeadConfig] = {

@@ -127,7 +127,8 @@ class Engine:
         """Places network and optimizer.
 
         Raises:
-            PolicyError: The batch cannot be divided into slices, or sharded weights are to be averaged.
+            PolicyError: The batch cannot be divided into slices, or sharded weights are to be averaged
+                or trained by Muon.
         """
         self.accelerator, self._schedule = accelerator, schedule
         self.slices = accelerator.num_processes * schedule.accumulate
@@ -138,6 +139,14 @@ class Engine:
                 expected="0 with FSDP",
                 found=schedule.ema,
                 remedy="leave --ema out, or launch without FSDP",
+            )
+        if schedule.optimizer == "muon" and self._sharded:
+            raise PolicyError(
+                "Muon needs whole matrices, and sharded weights are none",
+                where="--optimizer",
+                expected="adamw with FSDP",
+                found=schedule.optimizer,
+                remedy="leave --optimizer out, or launch without FSDP",
             )
         if schedule.batch_size % self.slices:
             raise PolicyError(

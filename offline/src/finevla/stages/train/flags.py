@@ -21,7 +21,7 @@ from finevla.stages.train.mix import Mix, MixMode
 from finevla.stages.train.places import Workspace
 from finevla.stages.train.recipes import DEFAULT, Recipe, recipe
 from finevla.stages.train.sampler import Balance
-from finevla.stages.train.schedule import Decay, Schedule
+from finevla.stages.train.schedule import Decay, Optimizer, Schedule
 from finevla.stages.train.sim_eval import Simulation
 from finevla.stages.train.spec import TrainSpec
 
@@ -83,6 +83,9 @@ class Config:
     """Draw frames uniformly (frames), or task groups first (group)."""
     mirror: float = 0.0
     """Probability that a sample is mirrored: arms, pictures and the words left and right change sides."""
+    roll_px: int = 1
+    """Largest random shift of a picture, pixels: for cameras that do not stay where they were. The smaller
+    the picture, the more a pixel is worth; 0 for a precise hand."""
     mirror_without: tuple[str, ...] = ()
     """Phrases whose sentences are never mirrored, such as "left bowl": keeps them out of training."""
     workspace: tuple[float, float, float, float] | None = None
@@ -116,6 +119,9 @@ class Config:
     """Let torch compile the backbone: a minute at the start, then a third less time per update on a CPU."""
     accumulate: int = 1
     """Parts that each process takes of its share of a batch, one after the other."""
+    optimizer: Optimizer = "adamw"
+    """muon takes Muon for the matrices outside of a pretrained model and AdamW for the rest: half of the
+    updates for compact, a twentieth more time for each."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     ema: float = 0.0
@@ -190,7 +196,7 @@ def training_spec(config: Config) -> TrainSpec:
         mix=Mix.parse(config.mix),
         mix_mode=config.mix_mode,
         balance=config.balance,
-        augment=Augment(mirror=config.mirror),
+        augment=Augment(roll_px=config.roll_px, mirror=config.mirror),
         init=config.init,
         precision="bf16" if model.own_words and config.precision == "bfloat16" else "no",
         device=config.device,
@@ -263,6 +269,7 @@ def _schedule(config: Config) -> Schedule:
         decay=config.decay or "cosine",
         min_rate=config.min_lr or 0.0,
         weight_decay=config.weight_decay or 0.0,
+        optimizer=config.optimizer,
         clip=config.clip,
         accumulate=config.accumulate,
         ema=config.ema,

@@ -1,14 +1,17 @@
-"""AdamW with a learning rate per part of the network."""
+"""The optimizer of a run, with a learning rate per part of the network."""
 
 from __future__ import annotations
+
+import itertools
 
 import torch
 from torch import nn
 
+from finevla.stages.train.muon import BETAS, MuonAdamW
 from finevla.stages.train.schedule import MODULES, Module, Schedule
 
-BETAS = (0.9, 0.95)
 _VLM, _HEAD = "backbone.model.", "head."
+_LAST = "head.out"
 
 
 def module_of(name: str) -> Module:
@@ -18,25 +21,34 @@ def module_of(name: str) -> Module:
     return "head" if name.startswith(_HEAD) else "base"
 
 
-def make_optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
+def _matrices(network: nn.Module) -> set[str]:
+    """Weights of the linear layers that Muon trains: not the pretrained model's, not the last layer."""
+    return {
+        f"{name}.weight"
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and module_of(name) != "vlm" and name != _LAST
+    }
+
+
+def make_optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     """The optimizer of a run; `set_rates` gives it its rates before each update.
 
     Each group carries `module`, the part of the network that it holds, and the `names` of its
-    parameters. Parts without trainable parameters have no group.
+    parameters, and `muon`. Parts without trainable parameters have no group.
     """
     trained = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
-    groups = [
-        {
-            "params": [value for name, value in trained if module_of(name) == module],
-            "names": [name for name, _ in trained if module_of(name) == module],
-            "module": module,
-        }
-        for module in MODULES
-    ]
+    matrices = _matrices(network) if schedule.optimizer == "muon" else set()
+    groups = []
+    for module, muon in itertools.product(MODULES, (False, True)):
+        held = {k: v for k, v in trained if module_of(k) == module and (k in matrices) == muon}
+        if held:
+            groups.append({"params": [*held.values()], "names": [*held], "module": module, "muon": muon})
     # One kernel over all tensors: a loop over them costs a tenth of a small network's update.
     fused = all(value.is_floating_point() for _, value in trained)
+    if matrices:
+        return MuonAdamW(groups, schedule.learning_rate, schedule.weight_decay, fused=fused)
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        groups,
         lr=schedule.learning_rate,
         betas=BETAS,
         eps=1e-8,
@@ -48,7 +60,7 @@ def make_optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
 def set_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) -> None:
     """Sets the learning rates of update `step`, from 0."""
     for group in optimizer.param_groups:
-        group["lr"] = schedule.rate(step, group["module"])
+        group["lr"] = schedule.rate(step, group["module"]) * group.get("rate_factor", 1.0)
 
 
 def names_of(optimizer: torch.optim.Optimizer) -> dict[torch.Tensor, str]:

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 from finevla.errors import PolicyError
 
 Decay = Literal["cosine", "cosine_with_min_lr", "constant"]
+Optimizer = Literal["adamw", "muon"]
 Module = Literal["base", "vlm", "head"]
 MODULES: tuple[Module, ...] = get_args(Module)
 """Parts of a network with a learning rate of their own: `vlm` is the pretrained model inside of a
@@ -54,7 +55,8 @@ class Schedule:
         head_rate: Highest rate of the action head.
         decay: What follows the rise.
         min_rate: Floor of the base's rate for `cosine_with_min_lr`; other rates keep their ratio to it.
-        weight_decay: Of AdamW.
+        weight_decay: Of the optimizer.
+        optimizer: AdamW, or Muon for the matrices outside of a pretrained model, see `muon`.
         clip: Largest norm of the gradient.
         accumulate: Parts that each process takes of its share of a batch, one after the other.
         ema: Decay of the averaged weights; 0 keeps none.
@@ -76,6 +78,7 @@ class Schedule:
     decay: Decay = "cosine"
     min_rate: float = 0.0
     weight_decay: float = 1e-4
+    optimizer: Optimizer = "adamw"
     clip: float = 1.0
     accumulate: int = 1
     ema: float = 0.0
@@ -108,6 +111,9 @@ class Schedule:
             self.grounding,
         )
         _check(0.0 <= self.ema < 1.0, "--ema", "0 (none) or a decay below 1 such as 0.999", self.ema)
+        _check(
+            self.optimizer in get_args(Optimizer), "--optimizer", list(get_args(Optimizer)), self.optimizer
+        )
         _check(self.decay in get_args(Decay), "--decay", list(get_args(Decay)), self.decay)
 
     def factor(self, step: int) -> float:
