@@ -12,13 +12,13 @@ MIXES=${MIXES:-all}                # of the head oft
 SEEDS=${SEEDS:-0,1,2}
 FLOW_MIXES=${FLOW_MIXES:-raw,1:1,fg}
 FLOW_SEEDS=${FLOW_SEEDS:-0,1}
-STEPS=${STEPS:-2000}               # updates of each training
+STEPS=${STEPS:-4000}               # updates of each training
 # Flags of `finevla train`. The rectangle is what the default crop of the simulated overhead camera shows; the
 # phrases keep mirror images of the combination out that no recording holds.
 TRAIN_FLAGS=${TRAIN_FLAGS:---mirror 0.5 --mirror-without 'left bowl' 'right bowl' --balance group \
     --workspace 0.1433 0.4124 -0.1345 0.1345 --image-size 64 --precision bfloat16 --ema 0.999 --lr 2.5e-3 \
     --optimizer muon --roll-px 0 --compile}
-N=${N:-8}                          # pairs per factor and seed
+N=${N:-10}                         # pairs per factor and seed
 PROBES=${PROBES:-0}                # pairs per factor that are also asked in other wordings
 REPLAN=${REPLAN:-8}                # frames that are executed of each chunk
 CLOSED_LOOP=${CLOSED_LOOP:-0}      # episodes per task for success over all tasks

@@ -25,7 +25,9 @@ class Rig:
         self.now_ns = START_NS
         self.out = []
         self.driver = None
-        self.loop = PolicyLoop(CONTRACT, LoopConfig(**{"replan_frames": 4, **config}), lambda: self.now_ns, self.check)
+        self.loop = PolicyLoop(
+            CONTRACT, LoopConfig(**{"replan_frames": 4, **config}), lambda: self.now_ns, self.check
+        )
         self.tick(1)
         self.loop.activate("bundle")
 

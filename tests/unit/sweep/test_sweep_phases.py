@@ -10,6 +10,7 @@ import pytest
 from sweep_cells import job
 
 from finevla.stages.sweep import phases
+from finevla.stages.sweep.cell import portable
 from finevla.stages.sweep.manifest import ManifestError, check_siblings, manifest_of
 from finevla.stages.sweep.phases import Phase, events, phases_of, run_phase, seconds_of
 from finevla.stages.sweep.plan import Cell, CellJob, SweepError
@@ -178,3 +179,13 @@ def test_a_run_without_manifest_is_refused(tmp_path: Path) -> None:
     trained(cell_job)
     with pytest.raises(ManifestError, match="does not tell which frames"):
         manifest_of(cell_job.run)
+
+
+def test_figures_name_what_lies_beside_the_sweep_and_not_this_machine(cell_job: CellJob) -> None:
+    for phase in phases_of(cell_job):
+        words = portable(phase.command, cell_job.out)
+        assert words.startswith("finevla ")
+        assert str(cell_job.out.resolve().parent) not in words
+    assert portable("finevla train /elsewhere/data --out /lab/sweep/runs/x", Path("/lab/sweep")) == (
+        "finevla train /elsewhere/data --out sweep/runs/x"
+    )

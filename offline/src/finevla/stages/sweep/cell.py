@@ -37,7 +37,12 @@ def run_cell(job: CellJob) -> dict[str, Any]:
         run_phase(job, phase)
         if phase.name == TRAIN:
             check_siblings(job)  # before minutes go into an evaluation that cannot be compared
-    return cell_document(job, [phase.command for phase in phases])
+    return cell_document(job, [portable(phase.command, job.out) for phase in phases])
+
+
+def portable(command: str, out: Path) -> str:
+    """A command as a reader of the figures needs it: what lies beside the sweep is named from there."""
+    return command.replace(f"{out.resolve().parent}/", "")
 
 
 def cell_document(job: CellJob, commands: list[str]) -> dict[str, Any]:
