@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from finevla.errors import PolicyError
+from finevla.policy.compact import Pointer
 from finevla.policy.config import CompactConfig, PolicyConfig
 from finevla.policy.grounding import Grounding, grounding_loss
 from finevla.policy.inputs import Inputs
@@ -44,8 +45,13 @@ def test_places_that_are_unknown_or_outside_count_nothing() -> None:
     assert float(grounding_loss(logits, torch.full((3, 2), float("nan")))) == 0.0
 
 
-def network(queried: int) -> PolicyNetwork:
-    part = CompactConfig(vocabulary_size=5, width=16, layers=1, channels=(4, 4, 4), maps=4, queried=queried)
+def small(queried: int, pointing: int = 4) -> CompactConfig:
+    sizes = {"width": 16, "layers": 1, "channels": (4, 4, 4), "maps": 4}
+    return CompactConfig(vocabulary_size=5, queried=queried, pointing=pointing, **sizes)
+
+
+def network(queried: int, pointing: int = 4) -> PolicyNetwork:
+    part = small(queried, pointing)
     return build_network(PolicyConfig(cameras=2, dof=14, horizon=3, image_size=(32, 32), backbone=part), 0)
 
 
@@ -81,6 +87,38 @@ def test_training_on_it_marks_the_place() -> None:
 def test_a_backbone_that_marks_no_place_refuses_the_lesson() -> None:
     with pytest.raises(PolicyError, match="cannot mark a place"):
         network(queried=0).loss(*batch(), None, Grounding(torch.zeros(2, 2), 0.1))
+
+
+def test_the_pointer_reads_the_place_as_waves() -> None:
+    """Against the formula: the mean place under the squared map, and its sines and cosines."""
+    pointer = Pointer(small(1, pointing=3)).eval()
+    taken: list[torch.Tensor] = []
+    pointer.mlp.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
+    logits = np.random.default_rng(0).normal(size=(2, 4, 6)).astype(np.float32)
+    rows, columns = np.meshgrid(np.linspace(-1, 1, 4), np.linspace(-1, 1, 6), indexing="ij")
+    condition = torch.randn(2, 16)
+    with torch.no_grad():
+        pointer(
+            torch.from_numpy(logits),
+            torch.from_numpy(np.stack([columns, rows]).astype(np.float32)),
+            condition,
+        )
+    for sample in range(2):
+        share = np.exp(2.0 * logits[sample])
+        x, y = ((share * axis).sum() / share.sum() for axis in (columns, rows))
+        angles = [math.pi * length * value for value in (x, y) for length in (0.5, 1.0, 2.0)]
+        wanted = [x, y, *map(math.sin, angles), *map(math.cos, angles)]
+        np.testing.assert_allclose(taken[0][sample, :14].numpy(), wanted, atol=1e-5)
+        assert torch.equal(taken[0][sample, 14:], condition[sample])
+
+
+def test_what_is_marked_reaches_the_actions_only_where_it_is_told() -> None:
+    told, silent, unmarked = network(2), network(2, pointing=0), network(0)
+    assert told.backbone.pointer is not None
+    assert silent.backbone.pointer is None
+    assert unmarked.backbone.pointer is None
+    told.act(batch()[0]).sum().backward()
+    assert all(float(value.grad.abs().sum()) > 0 for value in told.backbone.pointer.parameters())
 
 
 def test_compiling_changes_no_name_and_hardly_a_number() -> None:

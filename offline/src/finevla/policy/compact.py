@@ -1,4 +1,4 @@
-"""The `compact` backbone: under a million parameters, milliseconds on one core.
+"""The `compact` backbone: a million parameters, milliseconds on one core.
 
 A stride-4 convolution, coordinate channels and two more convolutions, each modulated by text and state
 (FiLM), then a spatial softmax that reads out where each map fires. Modulating the convolutions is
