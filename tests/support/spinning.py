@@ -23,11 +23,21 @@ AGAIN_S = 5.0
 
 
 class Client(Node):
-    """Calls services and collects messages."""
+    """Calls services and collects messages.
+
+    What it creates lives as long as the node: to destroy an entity of a node that spins in another thread
+    may end that thread (`InvalidHandle`).
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._callers: dict = {}
 
     def call(self, kind, name: str, timeout_s: float = 20.0, **fields):
         """The response of a service."""
-        client = self.create_client(kind, name)
+        if name not in self._callers:
+            self._callers[name] = self.create_client(kind, name)
+        client = self._callers[name]
         assert client.wait_for_service(timeout_sec=timeout_s), name
         time.sleep(0.3)  # the server must have found this client too, or its answer has nobody to go to
         end = time.monotonic() + timeout_s
@@ -39,7 +49,6 @@ class Client(Node):
             if done.wait(min(left, AGAIN_S)):
                 break
         assert future.done(), f"{name} did not answer"
-        self.destroy_client(client)
         return future.result()
 
     def transition(self, node: str, number: int, timeout_s: float = 60.0) -> bool:
