@@ -20,7 +20,6 @@ TRAIN_FLAGS=${TRAIN_FLAGS:---mirror 0.5 --mirror-without 'left bowl' 'right bowl
     --optimizer muon --roll-px 0 --compile}
 N=${N:-10}                         # pairs per factor and seed
 PROBES=${PROBES:-0}                # pairs per factor that are also asked in other wordings
-REPLAN=${REPLAN:-8}                # frames that are executed of each chunk
 CLOSED_LOOP=${CLOSED_LOOP:-0}      # episodes per task for success over all tasks
 WORKERS=${WORKERS:-2}              # processes
 EXECUTOR=${EXECUTOR:-local}        # or ray
@@ -30,7 +29,7 @@ status=0
 cells() {
     finevla sweep "$WORK/dataset" --out "$WORK/sweep" --heads "$1" --mixes "$2" --seeds "$3" \
         --steps "$STEPS" --train-flags="$TRAIN_FLAGS" --factors all --n "$N" --probes "$PROBES" \
-        --replan-frames "$REPLAN" --closed-loop "$CLOSED_LOOP" --workers "$WORKERS" --executor "$EXECUTOR" || status=$?
+        --closed-loop "$CLOSED_LOOP" --workers "$WORKERS" --executor "$EXECUTOR" || status=$?
     [[ $status -le 1 ]] || exit "$status"   # 1: some cells failed; the table names them
 }
 cells oft "$MIXES" "$SEEDS"

@@ -12,8 +12,8 @@ from finevla.errors import PolicyError
 from finevla.policy.model import build_network
 from finevla.policy.presets import preset
 from finevla.stages.train.checkpoint import restore_snapshot, take_snapshot
-from finevla.stages.train.muon import BETAS, MUON_RATE, MuonAdamW
-from finevla.stages.train.optim import make_optimizer, names_of, set_rates
+from finevla.stages.train.muon import MUON_RATE, Together
+from finevla.stages.train.optim import BETAS, make_optimizer, names_of, set_rates
 from finevla.stages.train.schedule import Schedule
 
 
@@ -90,8 +90,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(toy, schedule: Callable[..., Sche
 
 def test_a_closure_is_called_with_gradients_on() -> None:
     weight = nn.Parameter(torch.ones(2, 2))
-    groups = [{"params": [weight], "names": ["w"], "module": "base", "muon": True}]
-    optimizer = MuonAdamW(groups, 0.1, 0.0, fused=False)
+    optimizer = Together((torch.optim.Muon([weight], lr=0.2, weight_decay=0.0),))
 
     def closure() -> float:
         optimizer.zero_grad()

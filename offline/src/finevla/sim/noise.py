@@ -74,15 +74,15 @@ class Disturbance:
                 np.hypot(item.x - tip[0], item.y - tip[1]) < _clearance(item.kind, float(tip[2]), shut)
                 for item in spec.objects
             )
+            if touches:
+                continue
             tip[2] += spec.look.table_z_m
             try:
-                joints = reach(self._contract, self._arm, tip)
+                pose[self._joints(self._arm)] = reach(self._contract, self._arm, tip)
             except SimulationError:
                 continue  # out of this arm's reach: draw another place
-            if not touches:
-                pose[self._joints(self._arm)] = joints
-                pose[self._contract.grippers[self._arm]] *= not shut
-                break
+            pose[self._contract.grippers[self._arm]] *= not shut
+            break
         return pose
 
     def next(self, command: FloatArray, following: FloatArray) -> FloatArray:

@@ -7,53 +7,30 @@ Muon needs less than half of the updates there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 import torch
 
-BETAS = (0.9, 0.95)
 MUON_RATE = 2.0
 """Learning rate of a matrix over that of AdamW; torch scales both to the same size of an update."""
 
 
-class MuonAdamW(torch.optim.Optimizer):
-    """AdamW for groups without, Muon for groups with `muon: True`; both keep their state here.
+class Together(torch.optim.Optimizer):
+    """Several optimizers as one: their groups, one after the other, and their state are here."""
 
-    Args:
-        groups: Parameter groups; those of Muon hold matrices only.
-        learning_rate: Of AdamW; groups have `rate_factor`, `MUON_RATE` for Muon and 1 otherwise.
-        weight_decay: Of both.
-        fused: Whether AdamW runs as one kernel.
-    """
-
-    def __init__(
-        self, groups: Iterable[dict[str, Any]], learning_rate: float, weight_decay: float, *, fused: bool
-    ) -> None:
-        groups = list(groups)
-        self._parts: list[tuple[bool, torch.optim.Optimizer]] = []
-        if plain := [{**group, "rate_factor": 1.0} for group in groups if not group["muon"]]:
-            adamw = torch.optim.AdamW(
-                plain, lr=learning_rate, betas=BETAS, eps=1e-8, weight_decay=weight_decay, fused=fused
-            )
-            self._parts.append((False, adamw))
-        if matrices := [{**group, "rate_factor": MUON_RATE} for group in groups if group["muon"]]:
-            muon = torch.optim.Muon(
-                matrices,
-                lr=MUON_RATE * learning_rate,
-                weight_decay=weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
-            self._parts.append((True, muon))
-        super().__init__([group for _, part in self._parts for group in part.param_groups], {})
+    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+        self._parts = parts
+        super().__init__([group for part in parts for group in part.param_groups], {})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One update of all parameters."""
         loss = None if closure is None else torch.enable_grad()(closure)()
-        for muon, part in self._parts:
+        groups = iter(self.param_groups)
+        for part in self._parts:
             # Loading a checkpoint replaces groups and state, so both are handed over each time.
-            part.param_groups = [group for group in self.param_groups if group["muon"] == muon]
+            part.param_groups = list(islice(groups, len(part.param_groups)))
             part.state = self.state
             part.step()
         return loss

@@ -7,9 +7,10 @@ import itertools
 import torch
 from torch import nn
 
-from finevla.stages.train.muon import BETAS, MuonAdamW
+from finevla.stages.train.muon import MUON_RATE, Together
 from finevla.stages.train.schedule import MODULES, Module, Schedule
 
+BETAS = (0.9, 0.95)
 _VLM, _HEAD = "backbone.model.", "head."
 _LAST = "head.out"
 
@@ -45,22 +46,29 @@ def make_optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.Optimi
             groups.append({"params": [*held.values()], "names": [*held], "module": module, "muon": muon})
     # One kernel over all tensors: a loop over them costs a tenth of a small network's update.
     fused = all(value.is_floating_point() for _, value in trained)
-    if matrices:
-        return MuonAdamW(groups, schedule.learning_rate, schedule.weight_decay, fused=fused)
-    return torch.optim.AdamW(
-        groups,
+    adamw = torch.optim.AdamW(
+        [group for group in groups if not group["muon"]],
         lr=schedule.learning_rate,
         betas=BETAS,
         eps=1e-8,
         weight_decay=schedule.weight_decay,
         fused=fused,
     )
+    if not matrices:
+        return adamw
+    turned = torch.optim.Muon(
+        [group for group in groups if group["muon"]],
+        lr=MUON_RATE * schedule.learning_rate,
+        weight_decay=schedule.weight_decay,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    return Together((adamw, turned))
 
 
 def set_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) -> None:
     """Sets the learning rates of update `step`, from 0."""
     for group in optimizer.param_groups:
-        group["lr"] = schedule.rate(step, group["module"]) * group.get("rate_factor", 1.0)
+        group["lr"] = schedule.rate(step, group["module"]) * (MUON_RATE if group["muon"] else 1.0)
 
 
 def names_of(optimizer: torch.optim.Optimizer) -> dict[torch.Tensor, str]:
