@@ -41,8 +41,11 @@ _fv_enter() {
     _fv_prepend AMENT_PREFIX_PATH "$_fv_venv"
   fi
   if [ -f "$_fv_root/install/local_setup.sh" ]; then
+    # colcon's script reads variables that nobody has set, which a shell under `set -u` would refuse.
+    case $- in *u*) _fv_strict=u; set +u ;; *) _fv_strict= ;; esac
     COLCON_CURRENT_PREFIX="$_fv_root/install" . "$_fv_root/install/local_setup.sh"
     unset COLCON_CURRENT_PREFIX
+    [ -z "$_fv_strict" ] || set -u
   else
     echo "scripts/env.sh: the ROS 2 workspace is not built; run: make -C $_fv_root setup" >&2
   fi
@@ -64,5 +67,5 @@ _fv_enter() {
 _fv_enter
 _fv_status=$?
 unset -f _fv_enter _fv_prepend _fv_has_gpu
-unset _fv_file _fv_root _fv_venv _fv_list _fv_icd
+unset _fv_file _fv_root _fv_venv _fv_list _fv_icd _fv_strict
 (exit $_fv_status)

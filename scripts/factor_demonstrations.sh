@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
 # Demonstrations of the eight tasks whose instructions differ in one factor, as a dataset: 2960 episodes, 245,194
-# frames; 35 minutes on two cores. What is there already is not made again.
+# frames; 35 to 90 minutes on two cores. What is there already is not made again; 0 episodes leave a part out.
 #   scripts/factor_demonstrations.sh FOLDER    leaves FOLDER/dataset
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 work=${1:-data/factors}
 tasks=pick_lift,place_in_bowl,upright_bottle,rotate_block,place_cup_on_coaster,move_around_obstacle,clean_table,stack_blocks_two
-record=(--noise 1.0 --hard 0.3 --cameras cam_high --workers "${WORKERS:-2}")
 [[ ! -e $work/dataset/meta/info.json ]] || exit 0
-mkdir -p "$work"
-finevla sim record --out "$work/bags_tasks" --task "$tasks" --episodes "${TASK_EPISODES:-1600}" --seed 1 "${record[@]}"
+bags=()
+record() { # FOLDER EPISODES FLAGS...
+    (($2)) || return 0
+    finevla sim record --out "$work/$1" --episodes "$2" --noise 1.0 --hard 0.3 --cameras cam_high \
+        --workers "${WORKERS:-2}" "${@:3}"
+    bags+=("$work/$1")
+}
+record bags_tasks "${TASK_EPISODES:-1600}" --task "$tasks" --seed 1
 # Lifting has three factors and three sides to come from: it needs more.
-finevla sim record --out "$work/bags_lift" --task pick_lift --episodes "${LIFT_EPISODES:-400}" --seed 2 "${record[@]}"
-finevla sim record --out "$work/bags_astray" --task "$tasks" --episodes "${ASTRAY_EPISODES:-960}" --seed 3 \
-    --astray 0.9 "${record[@]}"
-finevla convert "$work/bags_tasks" "$work/bags_lift" "$work/bags_astray" --out "$work/dataset" \
-    --cameras cam_high --workers "${WORKERS:-2}"
+record bags_lift "${LIFT_EPISODES:-400}" --task pick_lift --seed 2
+record bags_astray "${ASTRAY_EPISODES:-960}" --task "$tasks" --seed 3 --astray 0.9
+finevla convert "${bags[@]}" --out "$work/dataset" --cameras cam_high --workers "${WORKERS:-2}"

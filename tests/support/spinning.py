@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
@@ -36,7 +38,8 @@ class Client(Node):
     def call(self, kind, name: str, timeout_s: float = 20.0, **fields):
         """The response of a service."""
         if name not in self._callers:
-            self._callers[name] = self.create_client(kind, name)
+            # A group of its own: messages at 200 Hz in the group of the node would keep answers waiting.
+            self._callers[name] = self.create_client(kind, name, callback_group=ReentrantCallbackGroup())
         client = self._callers[name]
         assert client.wait_for_service(timeout_sec=timeout_s), name
         time.sleep(0.3)  # the server must have found this client too, or its answer has nobody to go to
@@ -48,7 +51,9 @@ class Client(Node):
             future.add_done_callback(lambda _future, done=done: done.set())
             if done.wait(min(left, AGAIN_S)):
                 break
-        assert future.done(), f"{name} did not answer"
+        if not future.done():
+            faulthandler.dump_traceback()  # which thread holds up the answer
+            raise AssertionError(f"{name} did not answer within {timeout_s:g} s")
         return future.result()
 
     def transition(self, node: str, number: int, timeout_s: float = 60.0) -> bool:
@@ -72,10 +77,15 @@ def spinning(context, *nodes: Node) -> Iterator[None]:
     for node in nodes:
         executor.add_node(node)
     stop = threading.Event()
+    ended_by: list[Exception] = []
 
     def spin() -> None:
-        while not stop.is_set() and context.ok():
-            executor.spin_once(timeout_sec=0.05)
+        try:
+            while not stop.is_set() and context.ok():
+                executor.spin_once(timeout_sec=0.05)
+        except Exception as err:
+            ended_by.append(err)
+            raise  # told at once, as pytest's warning; the test waits for answers that cannot come
 
     thread = threading.Thread(target=spin, name="test-executor")
     thread.start()
@@ -86,3 +96,4 @@ def spinning(context, *nodes: Node) -> Iterator[None]:
         stop.set()
         thread.join(5.0)
         executor.shutdown(timeout_sec=5.0)
+    assert not ended_by, f"the executor of the test ended early: {ended_by[0]!r}"

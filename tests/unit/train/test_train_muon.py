@@ -12,7 +12,7 @@ from finevla.errors import PolicyError
 from finevla.policy.model import build_network
 from finevla.policy.presets import preset
 from finevla.stages.train.checkpoint import restore_snapshot, take_snapshot
-from finevla.stages.train.muon import MUON_RATE, Together
+from finevla.stages.train.muon import MUON_RATE, Muon, Together, orthogonalized
 from finevla.stages.train.optim import BETAS, make_optimizer, names_of, set_rates
 from finevla.stages.train.schedule import Schedule
 
@@ -44,9 +44,24 @@ def test_a_pretrained_model_stays_with_adamw(schedule: Callable[..., Schedule]) 
         assert not (group["muon"] and group["module"] == "vlm")
 
 
+@pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4)])
+def test_orthogonalizing_passes_each_singular_value_through_the_quintic(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    values = values / values.square().sum().sqrt()
+    for _ in range(5):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    torch.testing.assert_close(orthogonalized(matrix), left @ torch.diag(values) @ right)
+    assert 0.6 < values.min()
+    assert values.max() < 1.3
+    assert orthogonalized(matrix.float()).dtype == torch.float32
+    assert torch.equal(orthogonalized(torch.zeros(shape)), torch.zeros(shape))
+
+
 def test_each_part_does_what_the_optimizer_of_torch_does(toy, schedule: Callable[..., Schedule]) -> None:
     rates = schedule(optimizer="muon", learning_rate=0.01, weight_decay=0.01, decay="constant", warmup=0)
     ours, plain = toy.network(), toy.network()
+    before = weights(ours)
     optimizer = make_optimizer(ours, rates)
     muon = {name for group in optimizer.param_groups for name in group["names"] if group["muon"]}
     split = [[v for k, v in plain.named_parameters() if (k in muon) == flag] for flag in (False, True)]
@@ -61,8 +76,19 @@ def test_each_part_does_what_the_optimizer_of_torch_does(toy, schedule: Callable
         optimizer.step()
         for reference in references:
             reference.step()
-    wanted = weights(plain)
-    assert all(torch.equal(value, wanted[name]) for name, value in weights(ours).items())
+    after, wanted = weights(ours), weights(plain)
+    assert all(torch.equal(after[name], wanted[name]) for name in wanted if name not in muon)
+    for name in muon:  # torch orthogonalizes in bfloat16, of eight bits
+        error = (after[name] - wanted[name]).norm() / (wanted[name] - before[name]).norm()
+        assert error < 0.02, name
+
+
+def test_a_matrix_without_gradient_stays() -> None:
+    still, moved = nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(2, 3))
+    moved.grad = torch.ones(2, 3)
+    Muon([still, moved], lr=0.1, weight_decay=0.1).step()
+    assert torch.equal(still, torch.ones(2, 3))
+    assert not torch.equal(moved, torch.ones(2, 3))
 
 
 def test_an_interrupted_run_goes_on_to_the_bit(toy, schedule: Callable[..., Schedule]) -> None:
@@ -90,7 +116,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(toy, schedule: Callable[..., Sche
 
 def test_a_closure_is_called_with_gradients_on() -> None:
     weight = nn.Parameter(torch.ones(2, 2))
-    optimizer = Together((torch.optim.Muon([weight], lr=0.2, weight_decay=0.0),))
+    optimizer = Together((Muon([weight], lr=0.2, weight_decay=0.0),))
 
     def closure() -> float:
         optimizer.zero_grad()

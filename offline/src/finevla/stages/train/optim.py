@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import nn
 
-from finevla.stages.train.muon import MUON_RATE, Together
+from finevla.stages.train.muon import MUON_RATE, Muon, Together
 from finevla.stages.train.schedule import MODULES, Module, Schedule
 
 BETAS = (0.9, 0.95)
@@ -56,11 +56,10 @@ def make_optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.Optimi
     )
     if not matrices:
         return adamw
-    turned = torch.optim.Muon(
+    turned = Muon(
         [group for group in groups if group["muon"]],
         lr=MUON_RATE * schedule.learning_rate,
         weight_decay=schedule.weight_decay,
-        adjust_lr_fn="match_rms_adamw",
     )
     return Together((adamw, turned))
 
