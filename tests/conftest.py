@@ -24,8 +24,9 @@ sys.path.extend(str(init.parents[1]) for init in sorted((ROOT / "ros2_ws" / "src
 
 def pytest_configure(config: pytest.Config) -> None:
     """Gives this run its own ROS domain, and the transport that the robot has."""
-    # Domains above 101 would use ports that the kernel hands out to others; demos take 70 to 99.
-    os.environ.setdefault("ROS_DOMAIN_ID", str(10 + os.getpid() % 60))
+    from domains import fresh_domain
+
+    os.environ.setdefault("ROS_DOMAIN_ID", str(fresh_domain()))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(ROOT / "launch" / "fastdds" / "local.xml"))
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -106,12 +107,22 @@ def world() -> object:
 
 
 @pytest.fixture
-def ros_context() -> Iterator[object]:
-    """An rclpy context of the test's own; pass it to nodes and executors."""
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A ROS domain of the test's own, also for the processes that it starts."""
+    from domains import fresh_domain
+
+    domain = fresh_domain()
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    return domain
+
+
+@pytest.fixture
+def ros_context(ros_domain: int) -> Iterator[object]:
+    """An rclpy context in a domain of the test's own; pass it to nodes and executors."""
     import rclpy
 
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=int(os.environ["ROS_DOMAIN_ID"]))
+    rclpy.init(context=context, domain_id=ros_domain)
     yield context
     context.try_shutdown()
 

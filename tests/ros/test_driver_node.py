@@ -100,6 +100,7 @@ def make_bench(ros_context) -> Iterator:
         def make(port: int | None = None, **parameters) -> Bench:
             bench = Bench(ros_context, port or bus.port, **parameters)
             # Destroyed after the spinning has ended, or the executor would wait for what is gone.
+            stack.callback(bench.client.destroy_node)
             stack.callback(bench.node.destroy_node)
             stack.enter_context(spinning(ros_context, bench.node, bench.client))
             return bench

@@ -68,23 +68,33 @@ class Graph:
         self.publishers[topic].publish(bytes(typestore().serialize_cdr(message, message.__msgtype__)))
 
     def warm_up(self, *without: str) -> None:
-        """One message on every topic that is needed, so that the recorder may start."""
-        late = Fake(seconds=0.1, said=())
-        seen: set[str] = set()
-        for _, topic, message in fake_messages(late):
-            if topic not in seen and topic not in without:
-                seen.add(topic)
-                self.publish(topic, message)
-        until(lambda: set(self.recorder.watch._last_ns) >= seen)
+        """A message on every topic that is needed, so that the recorder may start."""
+        first: dict[str, Any] = {}
+        for _, topic, message in fake_messages(Fake(seconds=0.1, said=())):
+            first.setdefault(topic, message)
+        heard_ns = self.recorder.watch._last_ns
+        before = dict(heard_ns)
+
+        def silent() -> set[str]:
+            return {t for t in first.keys() - set(without) if heard_ns.get(t) == before.get(t)}
+
+        def heard() -> bool:
+            for topic in silent():
+                self.publish(topic, first[topic])
+            time.sleep(0.2)
+            return not silent()
+
+        # Again until it is heard: a publisher may know a subscription that does not know it yet.
+        until(heard)
 
 
 @pytest.fixture
-def graph(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Graph]:
+def graph(tmp_path: Path, request: pytest.FixtureRequest, ros_domain: int) -> Iterator[Graph]:
     """Two participants on one domain: nothing passes between them but DDS."""
     contexts = (Context(), Context())
     executors = []
     for context in contexts:
-        rclpy.init(context=context)
+        rclpy.init(context=context, domain_id=ros_domain)
         executors.append(SingleThreadedExecutor(context=context))
     out = tmp_path / "bags"
     overrides = [Parameter("out_dir", value=str(out)), Parameter("operator", value="test")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import queue
 import threading
 import time
@@ -11,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from domains import fresh_domain
 from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor
 
-_RIGS = itertools.count(1)  # 0 is the domain of the fixture `ros_context`
 AGAIN_S = 5.0
 """When a call that was not answered is made again, s: its answer may have been lost during discovery."""
 
@@ -22,16 +20,13 @@ AGAIN_S = 5.0
 class RosRig:
     """A context in its own domain with an executor in a thread; use it as a context manager.
 
-    Every rig has another ROS domain, so that neither another run of the tests nor a demo (70 and
-    above) is heard, nor the nodes of the rig before, which discovery forgets only after a while.
-
     Args:
         threads: Threads of the executor.
     """
 
     def __init__(self, threads: int = 6) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=10 + (os.getpid() + next(_RIGS)) % 60)
+        rclpy.init(context=self.context, domain_id=fresh_domain())
         self.executor = MultiThreadedExecutor(num_threads=threads, context=self.context)
         self._stop = threading.Event()
         self._between: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
