@@ -11,6 +11,7 @@ import torch
 from finevla.policy.model import build_network
 from finevla.policy.presets import preset
 from finevla.stages.train.ema import Ema
+from finevla.stages.train.engine import warn_of_slow_bfloat16
 from finevla.stages.train.optim import make_optimizer, names_of, set_rates
 from finevla.stages.train.schedule import Schedule
 
@@ -75,3 +76,9 @@ def test_lending_averages_leaves_no_trace(toy) -> None:
     with ema.swapped_in():
         assert all(p.equal(ema.average[name]) for name, p in network.named_parameters())
     assert all(p.equal(before[name]) for name, p in network.named_parameters())
+
+
+@pytest.mark.parametrize(("capability", "told"), [("AVX2", True), ("AVX512", False), ("SVE256", False)])
+def test_slow_bfloat16_is_told(capability: str, told: bool, caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_slow_bfloat16(capability)
+    assert ("leave --precision out" in caplog.text) == told

@@ -10,6 +10,7 @@ times parts is what must stay the same.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["no", "bf16"]
 Device = Literal["auto", "cpu"]
+log = logging.getLogger(__name__)
 _PATIENCE = timedelta(hours=6)
 """How long processes wait for the first one, which also evaluates in the simulator."""
 _NOISE, _DROPOUT = 4, 5
@@ -90,7 +92,23 @@ def make_accelerator(precision: Precision = "no", device: Device = "auto") -> Ac
             found=accelerator.distributed_type.value,
             remedy="launch with --multi_gpu or --use_fsdp",
         )
+    if precision == "bf16" and accelerator.device.type == "cpu":
+        warn_of_slow_bfloat16(torch.backends.cpu.get_cpu_capability())
     return accelerator
+
+
+def warn_of_slow_bfloat16(capability: str) -> None:
+    """Says so where a processor computes bfloat16 without instructions for it.
+
+    Args:
+        capability: As `torch.backends.cpu.get_cpu_capability` gives it.
+    """
+    if capability in {"AVX2", "DEFAULT", "NO AVX"}:
+        log.warning(
+            "this processor (%s) has no instructions for bfloat16: training will take many times as long as in "
+            "float32; leave --precision out",
+            capability,
+        )
 
 
 class LossModule(nn.Module):

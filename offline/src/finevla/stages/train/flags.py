@@ -121,7 +121,7 @@ class Config:
     """Parts that each process takes of its share of a batch, one after the other."""
     optimizer: Optimizer = "adamw"
     """muon takes Muon for the matrices outside of a pretrained model and AdamW for the rest: half of the
-    updates for compact, a twentieth more time for each."""
+    updates for compact, a sixth more time for each."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     ema: float = 0.0
