@@ -105,8 +105,8 @@ def warn_of_slow_bfloat16(capability: str) -> None:
     """
     if capability in {"AVX2", "DEFAULT", "NO AVX"}:
         log.warning(
-            "this processor (%s) has no instructions for bfloat16: training will take many times as long as in "
-            "float32; leave --precision out",
+            "this processor (%s) has no instructions for bfloat16: training will take many times as long "
+            "as in float32; leave --precision out",
             capability,
         )
 
