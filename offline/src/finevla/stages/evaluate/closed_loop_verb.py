@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from finevla.contract import REPLAN_FRAMES, load_contract
-from finevla.errors import FineVLAError
 from finevla.sim.tasks import task_list
 from finevla.stages.evaluate.closed_loop import DIFFICULTIES, Job, plan_jobs, run_job, summarize
+from finevla.stages.evaluate.flags import wrong_flag
 from finevla.stages.evaluate.partial import Partial, partial_path
 from finevla.stages.evaluate.plan import EVALUATION_SEEDS
 from finevla.stages.evaluate.seating import checkpoint_of, seat_of
@@ -69,7 +69,9 @@ def main(config: Config) -> int:
     tasks, difficulties = checked(config)
     seat = seat_of(config.policy, config.bundle)
     if seat.kind not in {"expert", "bundle"}:
-        raise _flag("--policy", "bundle, expert, or the folder of a bundle", config.policy)
+        raise wrong_flag(
+            "closed-loop", "--policy", "bundle, expert, or the folder of a bundle", config.policy
+        )
     jobs = plan_jobs(
         seat,
         tasks,
@@ -131,18 +133,8 @@ def checked(config: Config) -> tuple[list[str], list[str]]:
     ]
     for wrong, where, expected, found in problems:
         if wrong:
-            raise _flag(where, expected, found)
+            raise wrong_flag("closed-loop", where, expected, found)
     return tasks, difficulties
-
-
-def _flag(where: str, expected: object, found: object) -> FineVLAError:
-    return FineVLAError(
-        "a flag of the evaluation is not right",
-        where=where,
-        expected=expected,
-        found=found,
-        remedy="finevla evaluate closed-loop --help explains the flags",
-    )
 
 
 def _episodes(jobs: list[Job], partial: Partial, workers: int) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from finevla.stages.demo.rows import REPEAT_RULE, Row, repeated
 from finevla.stages.demo.run import run_valid_trial
 from finevla.stages.demo.session import Session, open_session
 from finevla.stages.demo.table import report_console
+from finevla.stages.evaluate.flags import wrong_flag
 from finevla.stages.evaluate.graph import Difference, compare, first_tries, run_pairs, timing
 from finevla.stages.evaluate.paired import Outcome, plan_pairs, run_rows, summarize
 from finevla.stages.evaluate.plan import EVALUATION_SEEDS, row_names
@@ -111,13 +112,7 @@ def _checked(config: Config) -> tuple[list[str], list[str]]:
         (0 <= config.seed < last <= EVALUATION_SEEDS, "--seed", f"scenes below {EVALUATION_SEEDS}", last),
     ):
         if not right:
-            raise FineVLAError(
-                "a flag of the evaluation is not right",
-                where=where,
-                expected=expected,
-                found=found,
-                remedy="finevla evaluate graph --help explains the flags",
-            )
+            raise wrong_flag("graph", where, expected, found)
     return names, tasks
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from finevla.contract import load_contract
 from finevla.errors import FineVLAError
+from finevla.stages.evaluate.flags import wrong_flag
 from finevla.stages.evaluate.openloop import FloatArray, summarize, table, try_all
 from finevla.stages.evaluate.openloop_map import heat_map
 from finevla.stages.evaluate.openloop_texts import Episode
@@ -99,7 +100,7 @@ def main(config: Config) -> int:
 
     begun, contract = time.monotonic(), load_contract()
     if config.every < 1:
-        raise _flag("--every", "1 or more", config.every)
+        raise wrong_flag("openloop", "--every", "1 or more", config.every)
     policy = load_policy(config.bundle, contract)
     content = policy.bundle.content
     cache = read_dataset(
@@ -158,7 +159,7 @@ def _chosen(config: Config, provenance: Mapping[str, Any], cache: FrameCache) ->
         numbers = [int(part) for part in parts if part.isdecimal() and int(part) < cache.episodes]
         if not numbers or len(numbers) != len(parts):
             expected = f"{HELD_OUT}, {ALL}, or numbers below {cache.episodes} separated by commas"
-            raise _flag("--episodes", expected, config.episodes)
+            raise wrong_flag("openloop", "--episodes", expected, config.episodes)
         return numbers
     run = _run_of(config, provenance)
     if run["dataset_hash"] != cache.dataset_hash:
@@ -170,7 +171,9 @@ def _chosen(config: Config, provenance: Mapping[str, Any], cache: FrameCache) ->
             remedy="give the dataset of the training, or --episodes all",
         )
     if not run["validation"]:
-        raise _flag("--episodes", "a run that held episodes out", "none, --val-episodes was 0")
+        raise wrong_flag(
+            "openloop", "--episodes", "a run that held episodes out", "none, --val-episodes was 0"
+        )
     return [int(number) for number in run["validation"]]
 
 
@@ -202,13 +205,3 @@ def _run_of(config: Config, provenance: Mapping[str, Any]) -> Mapping[str, Any]:
             remedy="give the run that was exported",
         )
     return run
-
-
-def _flag(where: str, expected: object, found: object) -> FineVLAError:
-    return FineVLAError(
-        "a flag of the evaluation is not right",
-        where=where,
-        expected=expected,
-        found=found,
-        remedy="finevla evaluate openloop --help explains the flags",
-    )

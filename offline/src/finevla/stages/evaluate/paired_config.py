@@ -12,6 +12,7 @@ from finevla.contract import REPLAN_FRAMES
 from finevla.errors import FineVLAError
 from finevla.sim.room import require_renderer
 from finevla.sim.tasks import task_named
+from finevla.stages.evaluate.flags import wrong_flag
 from finevla.stages.evaluate.plan import ALL, EVALUATION_SEEDS, row_names
 from finevla.stages.media import require_encoder
 
@@ -82,13 +83,7 @@ def checked(config: Config) -> tuple[list[str], list[str]]:
         task_named(task)
     for wrong, where, expected, found in _problems(config, names, tasks):
         if wrong:
-            raise FineVLAError(
-                "a flag of the evaluation is not right",
-                where=where,
-                expected=expected,
-                found=found,
-                remedy="finevla evaluate paired --help explains the flags",
-            )
+            raise wrong_flag("paired", where, expected, found)
     if config.report is not None:
         _check_report(config.report, config.videos)
     return names, tasks
