@@ -17,9 +17,9 @@ FLOW_SEEDS=${FLOW_SEEDS:-0,1}
 STEPS=${STEPS:-2000}               # updates of each training
 # Flags of `finevla train`. The rectangle is what the default crop of the simulated overhead camera shows; the
 # phrases keep mirror images of the combination out that no recording holds.
-TRAIN_FLAGS=${TRAIN_FLAGS:---mirror 0.5 --mirror-without 'left bowl' 'right bowl' --balance group \
+[[ -n ${TRAIN_FLAGS:-} ]] || TRAIN_FLAGS="--mirror 0.5 --mirror-without 'left bowl' 'right bowl' --balance group \
     --workspace 0.1433 0.4124 -0.1345 0.1345 --image-size 64 --ema 0.999 --lr 2.5e-3 \
-    --optimizer muon --roll-px 0 --compile}
+    --optimizer muon --roll-px 0 --compile"
 N=${N:-10}                         # pairs per factor and seed
 PROBES=${PROBES:-0}                # pairs per factor that are also asked in other wordings
 CLOSED_LOOP=${CLOSED_LOOP:-0}      # episodes per task for success over all tasks
