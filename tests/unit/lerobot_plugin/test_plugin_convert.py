@@ -1,4 +1,4 @@
-"""Bundle to LeRobot checkpoint and back, through LeRobot's own loading: weights to the bit, and the targets."""
+"""Bundle to LeRobot checkpoint and back, through LeRobot's own loading: weights to the bit, and targets."""
 
 from __future__ import annotations
 
