@@ -65,8 +65,13 @@ class FakeGraph:
         self.count = 0
         node.create_timer(0.02, self._show)
         self.executor.add_node(node)
-        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._spin, daemon=True)
         self.thread.start()
+
+    def _spin(self) -> None:
+        while not self.ended.is_set():
+            self.executor.spin_once(timeout_sec=0.05)
 
     def _answer(self, name):
         def handle(request, response):
@@ -101,8 +106,10 @@ class FakeGraph:
                 publisher.publish(picture)
 
     def close(self) -> None:
-        self.executor.shutdown()
+        # In this order: an executor that is shut down while it spins raises in its thread.
+        self.ended.set()
         self.thread.join(5)
+        self.executor.shutdown()
         self.node.destroy_node()
         self.context.try_shutdown()
 
