@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,9 @@ from finevla.policy.model import build_network
 from finevla.policy.presets import preset
 from finevla.stages.train.muon import Muon
 
-RATE, DECAY = 0.01, 0.01
+RATES = {"lr": 0.01, "weight_decay": 0.01}
+OURS = partial(Muon, **RATES)
+THEIRS = partial(torch.optim.Muon, adjust_lr_fn="match_rms_adamw", **RATES)
 
 
 def matrices() -> list[torch.nn.Parameter]:
@@ -38,8 +41,8 @@ def matrices() -> list[torch.nn.Parameter]:
 def largest_difference() -> float:
     """By how much an update of one differs from that of the other, as a share of its norm."""
     before, ours, theirs = matrices(), matrices(), matrices()
-    Muon(ours, lr=RATE, weight_decay=DECAY).step()
-    torch.optim.Muon(theirs, lr=RATE, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw").step()
+    OURS(ours).step()
+    THEIRS(theirs).step()
     return max(
         float((a - b).detach().norm() / (b - c).detach().norm())
         for a, b, c in zip(ours, theirs, before, strict=True)
@@ -67,10 +70,9 @@ def measure(count: int) -> dict[str, Any]:
     difference = largest_difference()
     if difference > 0.02:
         sys.exit(f"the updates differ by {difference:.1%}; their speed scores nothing")
-    theirs = torch.optim.Muon(matrices(), lr=RATE, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw")
     rows = {
-        "torch.optim.Muon": median_ms(theirs, count),
-        "finevla": median_ms(Muon(matrices(), lr=RATE, weight_decay=DECAY), count),
+        "torch.optim.Muon": median_ms(THEIRS(matrices()), count),
+        "finevla": median_ms(OURS(matrices()), count),
     }
     return {
         "benchmark": "muon",

@@ -10,11 +10,10 @@ from typing import Any
 
 import rclpy
 from domains import fresh_domain
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor
-
-AGAIN_S = 5.0
-"""When a call that was not answered is made again, s: its answer may have been lost during discovery."""
+from spinning import answer_of
 
 
 class RosRig:
@@ -76,20 +75,9 @@ class RosRig:
 
     def call(self, kind: type, name: str, request: Any, seconds: float = 15.0) -> Any:
         """Calls a service and returns its answer."""
-        client = self.peer.create_client(kind, name)
-        assert client.wait_for_service(seconds), name
-        time.sleep(0.3)  # the server must have found this client too, or its answer has nobody to go to
-        end = time.monotonic() + seconds
-        while True:
-            future = client.call_async(request)
-            left = end - time.monotonic()
-            try:
-                until(future.done, min(left, AGAIN_S))
-            except AssertionError:
-                if left <= AGAIN_S:
-                    raise
-                continue
-            return future.result()
+        # A group of its own: messages in the group of the node would keep answers waiting.
+        client = self.peer.create_client(kind, name, callback_group=ReentrantCallbackGroup())
+        return answer_of(client, request, seconds)
 
     def collect(self, kind: type, topic: str, qos: Any) -> list[Any]:
         """All messages of a topic from now on, in a list that grows."""

@@ -24,6 +24,25 @@ AGAIN_S = 5.0
 """When a call that was not answered is made again, s."""
 
 
+def answer_of(client, request, timeout_s: float):
+    """The response of a service, asked again after a while."""
+    name = client.srv_name
+    assert client.wait_for_service(timeout_sec=timeout_s), name
+    time.sleep(0.3)  # the server must have found this client too, or its answer has nobody to go to
+    end = time.monotonic() + timeout_s
+    while (left := end - time.monotonic()) > 0:
+        # Asked again after a while, because an answer is lost where the server has not found us yet.
+        done = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _future, done=done: done.set())
+        if done.wait(min(left, AGAIN_S)):
+            break
+    if not future.done():
+        faulthandler.dump_traceback()  # which thread holds up the answer
+        raise AssertionError(f"{name} did not answer within {timeout_s:g} s")
+    return future.result()
+
+
 class Client(Node):
     """Calls services and collects messages.
 
@@ -40,21 +59,7 @@ class Client(Node):
         if name not in self._callers:
             # A group of its own: messages at 200 Hz in the group of the node would keep answers waiting.
             self._callers[name] = self.create_client(kind, name, callback_group=ReentrantCallbackGroup())
-        client = self._callers[name]
-        assert client.wait_for_service(timeout_sec=timeout_s), name
-        time.sleep(0.3)  # the server must have found this client too, or its answer has nobody to go to
-        end = time.monotonic() + timeout_s
-        while (left := end - time.monotonic()) > 0:
-            # Asked again after a while, because an answer is lost where the server has not found us yet.
-            done = threading.Event()
-            future = client.call_async(kind.Request(**fields))
-            future.add_done_callback(lambda _future, done=done: done.set())
-            if done.wait(min(left, AGAIN_S)):
-                break
-        if not future.done():
-            faulthandler.dump_traceback()  # which thread holds up the answer
-            raise AssertionError(f"{name} did not answer within {timeout_s:g} s")
-        return future.result()
+        return answer_of(self._callers[name], kind.Request(**fields), timeout_s)
 
     def transition(self, node: str, number: int, timeout_s: float = 60.0) -> bool:
         """Makes a lifecycle transition; a request that was repeated finds the node where it is wanted."""
