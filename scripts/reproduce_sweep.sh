@@ -29,7 +29,10 @@ EXECUTOR=${EXECUTOR:-local}        # or ray
 export WORKERS TASK_EPISODES=${TASK_EPISODES:-1200} LIFT_EPISODES=${LIFT_EPISODES:-0} ASTRAY_EPISODES=${ASTRAY_EPISODES:-0}
 scripts/factor_demonstrations.sh "$WORK"
 mkdir -p "$WORK/sweep/cells" "$RESULTS/cells"
-[[ -n ${REDO:-} ]] || cp -n "$RESULTS"/cells/*.json "$WORK/sweep/cells/" 2>/dev/null || true
+for made in "$RESULTS"/cells/*.json; do
+    cell="$WORK/sweep/cells/${made##*/}"
+    [[ -n ${REDO:-} || ! -e $made || -e $cell ]] || cp "$made" "$cell"
+done
 status=0
 cells() {
     finevla sweep "$WORK/dataset" --out "$WORK/sweep" --heads "$1" --mixes "$2" --seeds "$3" \

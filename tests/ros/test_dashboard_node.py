@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 
 import pytest
@@ -13,16 +11,14 @@ pytest.importorskip("finevla_msgs.msg")
 dashboard_node = pytest.importorskip("finevla_system.dashboard_node")
 
 from finevla_msgs import msg, srv
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, JointState
+from spinning import spinning
 from std_srvs.srv import SetBool, Trigger
 
 from finevla.contract import load_contract, services
 
 pytestmark = pytest.mark.ros
-DOMAIN = int(os.environ["ROS_DOMAIN_ID"])
 CONTRACT = load_contract()
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -36,22 +32,13 @@ def until(condition, seconds: float = 10.0):
 
 
 @pytest.fixture
-def nodes():
-    context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
-    peer = rclpy.create_node("peer", context=context)
-    board = dashboard_node.DashboardNode(context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(peer)
-    executor.add_node(board)
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
-    yield board, peer
-    executor.shutdown()
-    thread.join(5)
+def nodes(ros_context):
+    peer = rclpy.create_node("peer", context=ros_context)
+    board = dashboard_node.DashboardNode(context=ros_context)
+    with spinning(ros_context, peer, board):
+        yield board, peer
     board.destroy_node()
     peer.destroy_node()
-    context.try_shutdown()
 
 
 def test_shows_the_newest_of_everything(nodes) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 
 import pytest
@@ -14,9 +12,9 @@ pytest.importorskip("finevla_msgs.msg")
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from finevla_msgs import msg, srv
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
+from spinning import spinning
 from std_srvs.srv import SetBool, Trigger
 
 from finevla.contract import load_contract, services
@@ -25,7 +23,6 @@ from finevla.stages.demo.plan import plan
 from finevla.stages.demo.run import Camera, Record, run_trial, run_trials, side_cameras
 
 pytestmark = pytest.mark.ros
-DOMAIN = int(os.environ["ROS_DOMAIN_ID"])
 CONTRACT = load_contract()
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 STATUS = msg.InstructionStatus
@@ -34,14 +31,13 @@ STATUS = msg.InstructionStatus
 class FakeGraph:
     """Answers every service; ends an instruction as told by `endings`, after APPLIED."""
 
-    def __init__(self) -> None:
+    def __init__(self, domain: int) -> None:
         self.calls: list[str] = []
         self.refuse: set[str] = set()
         self.ending: tuple[int, str] | None = (STATUS.FINISHED, "settled")
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
+        rclpy.init(context=self.context, domain_id=domain)
         node = self.node = rclpy.create_node("fake_graph", context=self.context)
-        self.executor = SingleThreadedExecutor(context=self.context)
         topics = CONTRACT.topics
         kinds = {
             services.DRIVER_ENABLE: SetBool,
@@ -64,14 +60,6 @@ class FakeGraph:
         self.silent: set[str] = set()
         self.count = 0
         node.create_timer(0.02, self._show)
-        self.executor.add_node(node)
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._spin, daemon=True)
-        self.thread.start()
-
-    def _spin(self) -> None:
-        while not self.ended.is_set():
-            self.executor.spin_once(timeout_sec=0.05)
 
     def _answer(self, name):
         def handle(request, response):
@@ -105,20 +93,14 @@ class FakeGraph:
                 picture.header.stamp.sec = self.count
                 publisher.publish(picture)
 
-    def close(self) -> None:
-        # In this order: an executor that is shut down while it spins raises in its thread.
-        self.ended.set()
-        self.thread.join(5)
-        self.executor.shutdown()
-        self.node.destroy_node()
-        self.context.try_shutdown()
-
 
 @pytest.fixture
-def graph():
-    made = FakeGraph()
-    yield made
-    made.close()
+def graph(ros_domain):
+    made = FakeGraph(ros_domain)
+    with spinning(made.context, made.node):
+        yield made
+    made.node.destroy_node()
+    made.context.try_shutdown()
 
 
 @pytest.fixture
@@ -127,9 +109,9 @@ def camera():
 
 
 @pytest.fixture
-def client(graph, camera, monkeypatch):
+def client(graph, camera, ros_domain, monkeypatch):
     monkeypatch.setattr("finevla.stages.demo.graph.PACE_WINDOW_S", 0.4)
-    with GraphClient(CONTRACT, domain_id=DOMAIN, on_frame=camera.sink) as made:
+    with GraphClient(CONTRACT, domain_id=ros_domain, on_frame=camera.sink) as made:
         yield made
 
 
@@ -264,9 +246,9 @@ def test_what_was_done_before_a_failure_is_kept(graph: FakeGraph, client: GraphC
     assert len(record.rows) == len(record.reels) == 1
 
 
-def test_a_service_that_nobody_offers_times_out() -> None:
+def test_a_service_that_nobody_offers_times_out(ros_domain: int) -> None:
     with (
-        GraphClient(CONTRACT, domain_id=DOMAIN) as alone,
+        GraphClient(CONTRACT, domain_id=ros_domain) as alone,
         pytest.raises(GraphError, match="did not answer"),
     ):
         alone.home(timeout_s=0.2)

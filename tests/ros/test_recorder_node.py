@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,10 +18,10 @@ from finevla_msgs.msg import EpisodeMark
 from finevla_msgs.srv import LabelRecording, StartRecording, StopRecording
 from finevla_system.recorder_convert import latched_qos, message_class, subscription_qos
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rosbags.highlevel import AnyReader
+from spinning import spinning
 
 from finevla.bag import EpisodeReader
 from finevla.bag.types import typestore
@@ -92,10 +91,8 @@ class Graph:
 def graph(tmp_path: Path, request: pytest.FixtureRequest, ros_domain: int) -> Iterator[Graph]:
     """Two participants on one domain: nothing passes between them but DDS."""
     contexts = (Context(), Context())
-    executors = []
     for context in contexts:
         rclpy.init(context=context, domain_id=ros_domain)
-        executors.append(SingleThreadedExecutor(context=context))
     out = tmp_path / "bags"
     overrides = [Parameter("out_dir", value=str(out)), Parameter("operator", value="test")]
     overrides += getattr(request, "param", [])
@@ -107,17 +104,9 @@ def graph(tmp_path: Path, request: pytest.FixtureRequest, ros_domain: int) -> It
         if topic.role is not Role.MARK:
             graph.publishers[name] = operator.create_publisher(message_class(topic.type), name, qos)
     operator.create_subscription(EpisodeMark, CONTRACT.topics.episode_mark, graph.marks.append, latched_qos())
-    for executor, owned in zip(executors, (node, operator), strict=True):
-        executor.add_node(owned)
-    threads = [threading.Thread(target=e.spin, daemon=True) for e in executors]
-    for thread in threads:
-        thread.start()
-    until(lambda: all(p.get_subscription_count() for p in graph.publishers.values()))
-    yield graph
-    for executor in executors:
-        executor.shutdown(timeout_sec=2.0)
-    for thread in threads:
-        thread.join(5.0)
+    with spinning(contexts[0], node), spinning(contexts[1], operator):
+        until(lambda: all(p.get_subscription_count() for p in graph.publishers.values()))
+        yield graph
     node.finish()
     node.destroy_node()
     operator.destroy_node()

@@ -139,11 +139,10 @@ def checked(config: Config) -> tuple[list[str], list[str]]:
 
 def _episodes(jobs: list[Job], partial: Partial, workers: int) -> list[dict[str, Any]]:
     """Rows of all episodes, in the order of the jobs; what is there already is not run again."""
-    done = {row["key"] for row in partial.rows}
-    todo = [job for job in jobs if job.key not in done]
-    for episode in map_jobs(run_job, todo, min(workers, max(len(todo), 1)), "evaluating", "episodes"):
-        partial.add(asdict(episode))
     by_key = {row["key"]: row for row in partial.rows}
+    todo = [job for job in jobs if job.key not in by_key]
+    for episode in map_jobs(run_job, todo, min(workers, max(len(todo), 1)), "evaluating", "episodes"):
+        by_key[episode.key] = partial.add(asdict(episode))
     return [by_key[job.key] for job in jobs]
 
 

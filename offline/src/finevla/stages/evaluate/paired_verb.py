@@ -17,8 +17,9 @@ from finevla.stages.evaluate.measure import measure, timing
 from finevla.stages.evaluate.outcome import run_rows
 from finevla.stages.evaluate.page import render_page
 from finevla.stages.evaluate.paired_config import Config, checked
+from finevla.stages.evaluate.partial import partial_path
 from finevla.stages.evaluate.plan import Pair, plan_pairs
-from finevla.stages.evaluate.resume import SUFFIX, Ledger
+from finevla.stages.evaluate.resume import Ledger
 from finevla.stages.evaluate.run import Runner
 from finevla.stages.evaluate.seating import checkpoint_of, seat_of
 from finevla.stages.evaluate.table import table, timing_words
@@ -37,7 +38,7 @@ def main(config: Config) -> int:
     checkpoint = checkpoint_of(seat)
     pairs = plan_pairs(names, tasks, config.n, config.seed)
     identity = _identity(config, names, checkpoint, pairs)
-    ledger = Ledger(_ledger_path(config), identity)
+    ledger = Ledger(partial_path(config.json or config.report), identity)
     outcomes, fresh = measure(
         Runner(seat, config.replan_frames, config.max_frames),
         pairs,
@@ -91,13 +92,6 @@ def _on_ros(config: Config, names: list[str], tasks: list[str]) -> int:
         return 0
     print(table(result))
     return 0
-
-
-def _ledger_path(config: Config) -> Path | None:
-    result = config.json or config.report
-    if result is None:
-        return None
-    return result.with_name(result.name + SUFFIX)
 
 
 def _identity(config: Config, names: list[str], checkpoint: str, pairs: list[Pair]) -> dict[str, Any]:

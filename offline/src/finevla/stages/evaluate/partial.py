@@ -23,7 +23,7 @@ def partial_path(result: Path | None) -> Path | None:
 
 
 class Partial:
-    """The rows made so far.
+    """Keeps rows as they are made; `rows` are those that were there already.
 
     Args:
         path: Where they are kept; only in memory when None.
@@ -53,13 +53,24 @@ class Partial:
                 remedy="give another --json",
             ) from err
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Keeps a row; it is on disk when this returns."""
-        document = json.loads(json.dumps(plain(row)))
-        self.rows.append(document)
+    def add(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Keeps a row, which is on disk when this returns; gives it back as it will be read."""
+        line = json.dumps(plain(row))
         if self._path is not None:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(document) + "\n")
+                file.write(line + "\n")
+        document: dict[str, Any] = json.loads(line)
+        return document
+
+    def damaged(self, problem: object) -> FineVLAError:
+        """The refusal of a file whose rows are not what its reader expects."""
+        return FineVLAError(
+            "the partial result is damaged",
+            where=self._path,
+            expected="JSON lines of this command",
+            found=problem,
+            remedy="remove the file to begin again",
+        )
 
     def close(self) -> None:
         """Removes the file: the whole result is written elsewhere."""
@@ -72,13 +83,7 @@ class Partial:
         try:
             before, *rows = [dict(json.loads(line)) for line in lines]
         except (ValueError, TypeError) as err:
-            raise FineVLAError(
-                "the partial result is damaged",
-                where=path,
-                expected="JSON lines",
-                found=repr(err),
-                remedy="remove the file to begin again",
-            ) from err
+            raise self.damaged(repr(err)) from err
         changed = sorted(key for key in {*before, *self._header} if before.get(key) != self._header.get(key))
         if changed:
             raise FineVLAError(

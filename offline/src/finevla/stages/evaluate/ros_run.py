@@ -29,8 +29,9 @@ from finevla.stages.evaluate.blind.session import Ask, Say, Station, open_key, r
 from finevla.stages.evaluate.count import summarize
 from finevla.stages.evaluate.graph import run_pairs, timing
 from finevla.stages.evaluate.outcome import Outcome, run_rows
+from finevla.stages.evaluate.partial import partial_path
 from finevla.stages.evaluate.plan import Pair
-from finevla.stages.evaluate.resume import SUFFIX, Ledger
+from finevla.stages.evaluate.resume import Ledger
 from finevla.stages.report import progress, write_json
 
 COMMAND = "finevla evaluate paired --ros"
@@ -184,7 +185,7 @@ def _simulated(
     if not client.holding()[0]:
         client.enable()  # of simulated arms
     plan = [(p.factor, p.number, p.spec.task, p.spec.seed, p.texts) for p in request.pairs]
-    path = request.json.with_name(request.json.name + SUFFIX) if request.json is not None else None
+    path = partial_path(request.json)
     settings = {"timeout_s": request.timeout_s, "repeats": request.repeats}
     digest = hashlib.sha256(repr(plan).encode()).hexdigest()
     ledger = Ledger(path, facts | settings | {"factors": list(request.factors), "plan_hash": digest})

@@ -13,7 +13,7 @@ from typing import Self
 
 from rich.progress import TaskID
 
-from finevla.stages.evaluate.resume import SUFFIX
+from finevla.stages.evaluate.partial import SUFFIX
 from finevla.stages.report import progress
 from finevla.stages.sweep.phases import PAIRED, TRAIN, events
 from finevla.stages.sweep.plan import CellJob
