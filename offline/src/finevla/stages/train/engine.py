@@ -111,6 +111,45 @@ def warn_of_slow_bfloat16(capability: str) -> None:
         )
 
 
+def check_placement(schedule: Schedule, *, sharded: bool, slices: int) -> None:
+    """Refuses what cannot be trained where the network is placed.
+
+    Args:
+        schedule: How to train.
+        sharded: Whether each process holds a part of every weight (FSDP).
+        slices: Parts that a batch is divided into: processes times accumulation.
+
+    Raises:
+        PolicyError: The batch cannot be divided, or sharded weights are to be averaged or trained by Muon.
+    """
+    misfits: tuple[tuple[str, str, object, object], ...] = (
+        ("averaged weights cannot be kept of sharded ones", "--ema", 0.0, schedule.ema),
+        (
+            "Muon needs whole matrices, and sharded weights are none",
+            "--optimizer",
+            "adamw",
+            schedule.optimizer,
+        ),
+    )
+    for what, flag, usable, found in misfits:
+        if sharded and found != usable:
+            raise PolicyError(
+                what,
+                where=flag,
+                expected=f"{usable} with FSDP",
+                found=found,
+                remedy=f"leave {flag} out, or launch without FSDP",
+            )
+    if schedule.batch_size % slices:
+        raise PolicyError(
+            "the batch cannot be divided into equal parts",
+            where="--batch-size",
+            expected=f"a multiple of processes x --accumulate = {slices}",
+            found=schedule.batch_size,
+            remedy="give another batch size, or another number of processes or parts",
+        )
+
+
 class LossModule(nn.Module):
     """The loss as `forward`: the only call through which accelerate sees a network."""
 
@@ -150,30 +189,7 @@ class Engine:
         """
         self.accelerator, self._schedule = accelerator, schedule
         self.slices = accelerator.num_processes * schedule.accumulate
-        if schedule.ema and self._sharded:
-            raise PolicyError(
-                "averaged weights cannot be kept while weights are sharded",
-                where="--ema",
-                expected="0 with FSDP",
-                found=schedule.ema,
-                remedy="leave --ema out, or launch without FSDP",
-            )
-        if schedule.optimizer == "muon" and self._sharded:
-            raise PolicyError(
-                "Muon needs whole matrices, and sharded weights are none",
-                where="--optimizer",
-                expected="adamw with FSDP",
-                found=schedule.optimizer,
-                remedy="leave --optimizer out, or launch without FSDP",
-            )
-        if schedule.batch_size % self.slices:
-            raise PolicyError(
-                "the batch cannot be divided into equal parts",
-                where="--batch-size",
-                expected=f"a multiple of processes x --accumulate = {self.slices}",
-                found=schedule.batch_size,
-                remedy="give another batch size, or another number of processes or parts",
-            )
+        check_placement(schedule, sharded=self._sharded, slices=self.slices)
         module = LossModule(network)
         optimizer = make_optimizer(network, schedule)
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
