@@ -10,7 +10,7 @@ from finevla.stages.train.engine import check_placement
 
 @pytest.mark.parametrize(
     ("changed", "flag", "found"),
-    [({"ema": 0.999}, "--ema", 0.999), ({"optimizer": "muon"}, "--optimizer", "muon")],
+    [({"ema": 0.999}, "--ema", "0.999"), ({"optimizer": "muon"}, "--optimizer", "muon")],
 )
 def test_sharded_weights_are_neither_averaged_nor_trained_by_muon(schedule, changed, flag, found) -> None:
     with pytest.raises(PolicyError) as caught:
