@@ -18,11 +18,13 @@ STOREYS: dict[str, tuple[set[str], set[str]]] = {
     # storey: (storeys it may import besides itself and errors, third parties it may import)
     "contract": (set(), {"numpy", "yaml", "safetensors"}),
     "bag": ({"contract"}, {"numpy", "yaml", "ruamel", "rosbags", "simplejpeg"}),
+    "dataset": ({"contract", "bag", "files"}, {"numpy", "pyarrow", "av"}),
+    "files": (set(), {"numpy"}),
     "sim": ({"contract"}, {"numpy", "sapien", "scipy"}),
     "policy": ({"contract"}, {"numpy", "torch", "safetensors"}),
     "launcher": (set(), {"yaml", "tyro", "launch"}),
     "stages": (
-        {"contract", "bag", "sim", "policy", "launcher"},
+        {"contract", "bag", "dataset", "files", "sim", "policy", "launcher"},
         {
             "numpy",
             "yaml",

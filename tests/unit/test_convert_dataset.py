@@ -13,11 +13,11 @@ from fake_episode import TEXT, fake_bag
 from finevla.bag import EncodedImage
 from finevla.bag.images import decode, encode_jpeg
 from finevla.contract import keys, load_contract
+from finevla.dataset.video import VideoSettings, encode
 from finevla.errors import BagError, FineVLAError
 from finevla.stages.convert.episode import Episode, read_episode
 from finevla.stages.convert.find import find_bags
 from finevla.stages.convert.verb import Config, convert
-from finevla.stages.convert.video import VideoSettings, encode
 
 CONTRACT = load_contract()
 OTHER = "put a cube into the bowl"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -25,6 +23,7 @@ from rich.progress import (
 )
 
 from finevla.errors import FineVLAError
+from finevla.files import write_json, write_jsonl
 
 REPORT_FILE = "report.json"
 REJECTED_FILE = "rejected.jsonl"
@@ -64,31 +63,6 @@ def atomic_directory(out: Path) -> Iterator[Path]:
         temporary.replace(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def plain(value: Any) -> Any:
-    """The value in types that JSON knows: paths as text, arrays as lists, dataclasses as mappings."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v) for v in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    return str(value) if isinstance(value, Path) else value
-
-
-def write_json(path: Path, document: Any) -> None:
-    """Writes a document as indented JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plain(document), indent=2, ensure_ascii=False) + "\n")
-
-
-def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """Writes rows as JSON lines; the file appears even where there are none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows))
 
 
 def write_report(

@@ -1,27 +1,24 @@
-"""What both formats of LeRobot have in common: features, columns, statistics, language files."""
+"""Converted bags as a dataset: features, columns, statistics; the files that only FineVLA writes."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from finevla.contract import keys
 from finevla.contract.instruction import Level
 from finevla.contract.robot import CameraSpec, RobotContract
-from finevla.stages.convert.stats import Stats, of_histogram, of_rows
-from finevla.stages.convert.video import VideoSettings
+from finevla.dataset.model import Header, Recording, index_columns, table_of
+from finevla.dataset.stats import Stats, of_histogram, of_rows
+from finevla.dataset.video import VideoSettings
+from finevla.files import write_json, write_jsonl
 from finevla.stages.convert.work import Converted
-from finevla.stages.report import write_json, write_jsonl
-
-CHUNK = 1000
-"""Files per chunk folder, as in LeRobot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,61 +88,48 @@ def features(dataset: Dataset) -> dict[str, Any]:
     return table
 
 
-def columns(dataset: Dataset, number: int) -> dict[str, NDArray[Any]]:
-    """The numeric columns of one episode."""
-    episode = dataset.episodes[number]
-    n = episode.length
-    frame = np.arange(n, dtype=np.int64)
+def pack(dataset: Dataset) -> tuple[Header, list[Recording]]:
+    """The dataset as the writer of either format takes it."""
+    places = {task: index for index, task in enumerate(dataset.tasks)}
+    data = [
+        {
+            keys.STATE: episode.state,
+            keys.ACTION: episode.action,
+            **index_columns(episode.length, number, start, places[episode.task], dataset.fps),
+        }
+        for number, (episode, start) in enumerate(zip(dataset.episodes, dataset.starts, strict=True))
+    ]
+    header = Header(
+        robot_type=dataset.contract.name,
+        fps=dataset.fps,
+        features=features(dataset),
+        tasks=tuple(places),
+        stats={
+            **{key: of_rows(np.concatenate([columns[key] for columns in data])) for key in data[0]},
+            **_picture_stats(dataset, dataset.episodes),
+        },
+    )
+    pairs = zip(dataset.episodes, data, strict=True)
+    return header, [_recording(dataset, episode, columns) for episode, columns in pairs]
+
+
+def _recording(dataset: Dataset, episode: Converted, columns: Mapping[str, NDArray[Any]]) -> Recording:
+    return Recording(
+        tasks=(episode.task,),
+        length=episode.length,
+        table=lambda: table_of(columns),
+        videos={camera.key: episode.videos[name] for name, camera in dataset.cameras.items()},
+        stats={
+            **{key: of_rows(values) for key, values in columns.items()},
+            **_picture_stats(dataset, [episode]),
+        },
+    )
+
+
+def _picture_stats(dataset: Dataset, episodes: Sequence[Converted]) -> dict[str, Stats]:
     return {
-        keys.STATE: episode.state,
-        keys.ACTION: episode.action,
-        "timestamp": (frame / dataset.fps).astype(np.float32),
-        "frame_index": frame,
-        "episode_index": np.full(n, number, dtype=np.int64),
-        "index": dataset.starts[number] + frame,
-        "task_index": np.full(n, dataset.tasks.index(episode.task), dtype=np.int64),
-    }
-
-
-def table(data: dict[str, NDArray[Any]]) -> Any:
-    """Columns as an Arrow table; vectors become lists of fixed length."""
-    arrays = {}
-    for key, values in data.items():
-        flat = pa.array(values.reshape(-1))
-        arrays[key] = flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-    return pa.table(arrays)
-
-
-def episode_stats(dataset: Dataset, number: int) -> dict[str, Stats]:
-    """Statistics of every feature of one episode."""
-    episode = dataset.episodes[number]
-    images = {camera.key: of_histogram(episode.histograms[name]) for name, camera in dataset.cameras.items()}
-    return {**{key: of_rows(values) for key, values in columns(dataset, number).items()}, **images}
-
-
-def dataset_stats(dataset: Dataset) -> dict[str, Stats]:
-    """Statistics of every feature over the whole dataset, computed from all frames."""
-    parts = [columns(dataset, number) for number in range(len(dataset.episodes))]
-    numbers = {key: of_rows(np.concatenate([part[key] for part in parts])) for key in parts[0]}
-    images = {
-        camera.key: of_histogram(np.sum([e.histograms[name] for e in dataset.episodes], axis=0))
+        camera.key: of_histogram(np.sum([episode.histograms[name] for episode in episodes], axis=0))
         for name, camera in dataset.cameras.items()
-    }
-    return {**numbers, **images}
-
-
-def info(dataset: Dataset, version: str) -> dict[str, Any]:
-    """The part of `info.json` that both formats share."""
-    return {
-        "codebase_version": version,
-        "robot_type": dataset.contract.name,
-        "total_episodes": len(dataset.episodes),
-        "total_frames": dataset.frames,
-        "total_tasks": len(dataset.tasks),
-        "chunks_size": CHUNK,
-        "fps": dataset.fps,
-        "splits": {"train": f"0:{len(dataset.episodes)}"},
-        "features": features(dataset),
     }
 
 

@@ -13,11 +13,11 @@ from typing import Literal
 import tyro
 
 from finevla.contract.robot import RobotContract, load_contract
+from finevla.dataset import v21, v30
+from finevla.dataset.video import VideoSettings
 from finevla.errors import BagError, ContractError
-from finevla.stages.convert import v21, v30
 from finevla.stages.convert.find import find_bags
-from finevla.stages.convert.layout import Dataset
-from finevla.stages.convert.video import VideoSettings
+from finevla.stages.convert.layout import Dataset, pack, write_language
 from finevla.stages.convert.work import Converted, Job, convert_bag
 from finevla.stages.pool import map_jobs
 from finevla.stages.report import Rejected, atomic_directory, write_report
@@ -86,7 +86,8 @@ def convert(config: Config, contract: RobotContract | None = None) -> dict[str, 
         if not episodes:
             raise _nothing_left(rejected)
         dataset = Dataset(robot, episodes, settings, cameras)
-        WRITERS[config.format](dataset, folder)
+        WRITERS[config.format](*pack(dataset), folder)
+        write_language(dataset, folder)
         _clear(scratch)
         seconds = time.monotonic() - started
         counts = _counts(dataset, config, len(bags), seconds)

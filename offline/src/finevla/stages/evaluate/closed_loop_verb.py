@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from finevla.contract import REPLAN_FRAMES, load_contract
+from finevla.files import write_json, write_jsonl
 from finevla.sim.tasks import task_list
 from finevla.stages.evaluate.closed_loop import DIFFICULTIES, Job, plan_jobs, run_job, summarize
 from finevla.stages.evaluate.flags import wrong_flag
@@ -23,7 +24,6 @@ from finevla.stages.evaluate.partial import Partial, partial_path
 from finevla.stages.evaluate.plan import EVALUATION_SEEDS
 from finevla.stages.evaluate.seating import checkpoint_of, seat_of
 from finevla.stages.pool import map_jobs
-from finevla.stages.report import write_json, write_jsonl
 
 
 @dataclass(frozen=True)

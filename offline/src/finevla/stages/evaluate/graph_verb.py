@@ -17,6 +17,7 @@ from rich.table import Table
 
 from finevla.contract import load_contract
 from finevla.errors import FineVLAError
+from finevla.files import write_json
 from finevla.sim.factors import ALIASES, FACTORS, OOD
 from finevla.sim.tasks import task_named
 from finevla.stages.demo.rows import REPEAT_RULE, Row, repeated
@@ -27,7 +28,6 @@ from finevla.stages.evaluate.flags import wrong_flag
 from finevla.stages.evaluate.graph import Difference, compare, first_tries, run_pairs, timing
 from finevla.stages.evaluate.paired import Outcome, plan_pairs, run_rows, summarize
 from finevla.stages.evaluate.plan import EVALUATION_SEEDS, row_names
-from finevla.stages.report import write_json
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from finevla.contract import load_contract
 from finevla.errors import FineVLAError
+from finevla.files import write_json
 from finevla.stages.evaluate.flags import wrong_flag
 from finevla.stages.evaluate.openloop import FloatArray, summarize, table, try_all
 from finevla.stages.evaluate.openloop_map import heat_map
 from finevla.stages.evaluate.openloop_texts import Episode
-from finevla.stages.report import progress, write_json
+from finevla.stages.report import progress
 
 if TYPE_CHECKING:
     from finevla.policy.inference import Policy

@@ -12,6 +12,7 @@ from typing import Any
 
 from finevla.contract import load_contract
 from finevla.errors import FineVLAError
+from finevla.files import write_json
 from finevla.stages.evaluate.count import summarize
 from finevla.stages.evaluate.measure import measure, timing
 from finevla.stages.evaluate.outcome import run_rows
@@ -23,7 +24,6 @@ from finevla.stages.evaluate.resume import Ledger
 from finevla.stages.evaluate.run import Runner
 from finevla.stages.evaluate.seating import checkpoint_of, seat_of
 from finevla.stages.evaluate.table import table, timing_words
-from finevla.stages.report import write_json
 
 __all__ = ["Config", "main"]
 

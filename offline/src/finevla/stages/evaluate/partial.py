@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from finevla.errors import FineVLAError
-from finevla.stages.report import plain
+from finevla.files import plain
 
 SUFFIX = ".partial.jsonl"
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from finevla.contract import RobotContract, load_contract, services
 from finevla.errors import FineVLAError, LaunchError
+from finevla.files import write_json
 from finevla.stages.demo.graph import GraphClient
 from finevla.stages.demo.rows import REPEAT_RULE, Row, repeated
 from finevla.stages.demo.run import Camera, run_valid_trial
@@ -32,7 +33,7 @@ from finevla.stages.evaluate.outcome import Outcome, run_rows
 from finevla.stages.evaluate.partial import partial_path
 from finevla.stages.evaluate.plan import Pair
 from finevla.stages.evaluate.resume import Ledger
-from finevla.stages.report import progress, write_json
+from finevla.stages.report import progress
 
 COMMAND = "finevla evaluate paired --ros"
 TRUTH, RATER = "simulator truth", "blind rater"

@@ -11,8 +11,8 @@ from typing import Any
 import tyro
 
 from finevla.contract.robot import load_contract
+from finevla.files import plain
 from finevla.stages.inspect.look import Finding, look
-from finevla.stages.report import plain
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from finevla.contract.clock import to_ns
 from finevla.contract.episode import EpisodeInfo
 from finevla.contract.instruction import parse
 from finevla.contract.robot import ARM_SIDES, RobotContract
+from finevla.files import plain
 from finevla.sim.language.describe import describe
 from finevla.sim.log import EpisodeLog
 from finevla.sim.rollout import Demonstration
 from finevla.sim.truth import Truth
-from finevla.stages.report import plain
 
 TRUTH_FILE = "truth.json"
 """Simulator truth beside the bag's messages; no topic holds it, so that no policy can learn it.

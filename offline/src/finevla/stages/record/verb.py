@@ -14,6 +14,7 @@ from pathlib import Path
 from finevla.bag.writer import RECORDING_DIR
 from finevla.contract.robot import load_contract
 from finevla.errors import FineVLAError, SimulationError
+from finevla.files import plain, write_json, write_jsonl
 from finevla.sim.rollout import demonstrate
 from finevla.sim.scene import seeded
 from finevla.sim.tasks import task_list
@@ -21,14 +22,7 @@ from finevla.sim.world import World
 from finevla.stages.pool import map_jobs
 from finevla.stages.record.bag import write_demonstration
 from finevla.stages.record.plan import Planned, plan, scenes
-from finevla.stages.report import (
-    REJECTED_FILE,
-    REPORT_FILE,
-    Rejected,
-    plain,
-    write_json,
-    write_jsonl,
-)
+from finevla.stages.report import REJECTED_FILE, REPORT_FILE, Rejected
 
 CONFIG_FILE = "recording.json"
 NS_PER_EPISODE = 1_000_000_000_000

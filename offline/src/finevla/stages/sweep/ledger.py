@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from finevla.stages.report import plain
+from finevla.files import plain
 from finevla.stages.sweep.plan import Cell, CellJob, Settings, SweepError
 
 SETTINGS_FILE, LEDGER_FILE, LOCK_FILE = "sweep.json", "ledger.jsonl", ".lock"

@@ -14,8 +14,8 @@ import torch
 
 from finevla.contract.robot import RobotContract
 from finevla.errors import PolicyError
+from finevla.files import write_json
 from finevla.policy.model import PolicyNetwork
-from finevla.stages.report import write_json
 from finevla.stages.train.board import open_board
 from finevla.stages.train.curve import curve_svg
 from finevla.stages.train.data import FrameCache, read_dataset

@@ -18,10 +18,10 @@ from random import Random
 from typing import Any
 
 from finevla.errors import FineVLAError
+from finevla.files import plain
 from finevla.sim.goal import Goal
 from finevla.sim.tasks import sample_scene
 from finevla.stages.evaluate.plan import Pair
-from finevla.stages.report import plain
 
 KIND = "finevla blind key"
 REJECTED = "rejected"

@@ -6,9 +6,11 @@ the statistics of a dataset are those of its images, not an average over episode
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from finevla.bag import EncodedImage
@@ -35,14 +37,62 @@ def of_rows(rows: NDArray[np.floating] | NDArray[np.integer]) -> Stats:
     }
 
 
-def histogram(images: Sequence[EncodedImage]) -> NDArray[np.int64]:
-    """Counts of the 256 levels per channel over every tenth image, shape (3, 256)."""
+def of_table(table: pa.Table, features: Mapping[str, Any]) -> dict[str, Stats]:
+    """Statistics of the numeric columns of an episode; texts and pictures have none here."""
+    found: dict[str, Stats] = {}
+    for key, feature in features.items():
+        if key in table.column_names and feature["dtype"] not in {"string", "image", "video"}:
+            found[key] = of_rows(values(table, key))
+    return found
+
+
+def values(table: pa.Table, key: str) -> NDArray[Any]:
+    """A numeric column as an array (n, ...)."""
+    column = table[key].combine_chunks()
+    shape = [len(table)]
+    while isinstance(column, pa.ListArray | pa.FixedSizeListArray | pa.LargeListArray):
+        inner = column.flatten()
+        shape.append(len(inner) // max(len(column), 1))
+        column = inner
+    return np.asarray(column.to_numpy(zero_copy_only=False)).reshape(shape)
+
+
+def aggregate(parts: Sequence[Mapping[str, Stats]]) -> dict[str, Stats]:
+    """Statistics over episodes from those of each.
+
+    Minimum, maximum, mean, deviation and count are exact. Quantiles cannot be had this way and are left out.
+    """
+    keys = [key for key in parts[0] if all(key in part for part in parts)]
+    return {key: _together([part[key] for part in parts]) for key in keys}
+
+
+def _together(parts: Sequence[Stats]) -> Stats:
+    count = np.array([float(part["count"].ravel()[0]) for part in parts])
+    share = (count / count.sum()).reshape(-1, *[1] * parts[0]["mean"].ndim)
+    means = np.stack([part["mean"] for part in parts])
+    mean = (share * means).sum(axis=0)
+    square = (share * (np.stack([part["std"] for part in parts]) ** 2 + (means - mean) ** 2)).sum(axis=0)
+    return {
+        "min": np.stack([part["min"] for part in parts]).min(axis=0),
+        "max": np.stack([part["max"] for part in parts]).max(axis=0),
+        "mean": mean,
+        "std": np.sqrt(square),
+        "count": np.array([count.sum()]),
+    }
+
+
+def levels(pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.int64]:
+    """Counts of the 256 levels per channel over pictures (h, w, 3), shape (3, 256)."""
     counts = np.zeros((3, 256), dtype=np.int64)
-    for image in images[::SAMPLE_EVERY]:
-        pixels = decode(image)
+    for pixels in pictures:
         for channel in range(3):
             counts[channel] += np.bincount(pixels[..., channel].ravel(), minlength=256)
     return counts
+
+
+def histogram(images: Sequence[EncodedImage]) -> NDArray[np.int64]:
+    """Counts of the 256 levels per channel over every tenth image, shape (3, 256)."""
+    return levels(decode(image) for image in images[::SAMPLE_EVERY])
 
 
 def of_histogram(counts: NDArray[np.int64]) -> Stats:

@@ -1,0 +1,270 @@
+"""Images of an episode into H.264, and episodes of one camera into one file without re-encoding.
+
+JPEG is decoded to YUV and encoded as it is (4:2:0, full range, BT.601), without a detour over RGB.
+Single-threaded and without B-frames, so that equal images give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import av
+import av.logging
+import numpy as np
+from numpy.typing import NDArray
+
+from finevla.bag import EncodedImage
+from finevla.bag.images import decode
+from finevla.errors import DatasetError
+
+# A pipe of thousands of small files would otherwise fill the terminal with encoder statistics.
+av.logging.set_level(av.logging.ERROR)
+
+FULL_RANGE = 2
+BT601 = 5
+PIXELS = "yuvj420p"
+"""4:2:0 in full range, as in JPEG; the encoder tags the range by itself."""
+END_OF_JPEG = b"\xff\xd9"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSettings:
+    """How video is encoded. `gop` is the distance of key frames: small is quick to read at random."""
+
+    preset: str = "ultrafast"
+    crf: int = 20
+    gop: int = 5
+
+    def info(self, width: int, height: int, fps: int) -> dict[str, Any]:
+        """What `info.json` of a LeRobot dataset says about the video."""
+        return {
+            "video.height": height,
+            "video.width": width,
+            "video.codec": "h264",
+            "video.pix_fmt": "yuv420p",
+            "video.fps": fps,
+            "video.channels": 3,
+            "video.g": self.gop,
+            "video.crf": self.crf,
+            "video.preset": self.preset,
+            "video.is_depth_map": False,
+            "is_depth_map": False,
+            "has_audio": False,
+        }
+
+
+def _options(settings: VideoSettings) -> dict[str, str]:
+    return {
+        "preset": settings.preset,
+        "crf": str(settings.crf),
+        "g": str(settings.gop),
+        "bf": "0",
+        "threads": "1",
+    }
+
+
+def encode(
+    images: Sequence[EncodedImage], path: Path, size: tuple[int, int], fps: int, settings: VideoSettings
+) -> None:
+    """Encodes images to an MP4.
+
+    Args:
+        images: In order.
+        path: The file; its folder is created.
+        size: Width and height that every image must have.
+        fps: Frames per second.
+        settings: Codec settings.
+
+    Raises:
+        ValueError: An image has another size or cannot be decoded; the message says which.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    jpeg = av.CodecContext.create("mjpeg", "r")
+    jpeg.thread_count = 1
+    jpeg.options = {"err_detect": "explode"}
+    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream("libx264", rate=fps, options=_options(settings))
+        stream.width, stream.height = size
+        stream.pix_fmt = PIXELS
+        stream.codec_context.colorspace = BT601
+        for index, image in enumerate(images):
+            picture = _picture(image, jpeg, index)
+            if (picture.width, picture.height) != size:
+                raise ValueError(
+                    f"image {index} is {picture.width}x{picture.height}, not {size[0]}x{size[1]}"
+                )
+            picture.pts = index
+            picture.time_base = Fraction(1, fps)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+def _picture(image: EncodedImage, jpeg: Any, index: int) -> Any:
+    if image.encoding != "jpeg":
+        frame = av.VideoFrame.from_ndarray(decode(image), format="rgb24")
+    elif not image.data.rstrip(b"\0").endswith(END_OF_JPEG):
+        raise ValueError(f"image {index} is cut short")
+    else:
+        try:
+            (frame,) = jpeg.decode(av.Packet(image.data))
+        except (av.FFmpegError, ValueError) as err:
+            raise ValueError(f"image {index} cannot be decoded: {err}") from err
+    if frame.format.name != PIXELS:
+        frame = frame.reformat(format=PIXELS, dst_colorspace=BT601, dst_color_range=FULL_RANGE)
+    return frame
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The one video stream of a file, without its pictures.
+
+    Attributes:
+        path: The file.
+        size: Bytes.
+        frames: Number of pictures.
+        start: Presentation time of the first picture, in ticks of the stream.
+        encoding: What two clips must have in common to share a file: codec, size, ticks, parameter sets.
+    """
+
+    path: Path
+    size: int
+    frames: int
+    start: int
+    encoding: tuple[object, ...]
+
+
+def probe(path: Path) -> Clip:
+    """Looks at the packets of a video, without decoding.
+
+    Raises:
+        DatasetError: The file is not a video, or holds no picture.
+    """
+    with reading(path) as (container, stream):
+        times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+        context = stream.codec_context
+        encoding = (
+            context.name,
+            context.width,
+            context.height,
+            context.pix_fmt,
+            stream.time_base,
+            bytes(context.extradata or b""),
+        )
+    if not times:
+        raise _unreadable(path, "no picture")
+    return Clip(path, path.stat().st_size, len(times), min(times), encoding)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Opens the container and the video stream of a file.
+
+    Raises:
+        DatasetError: The file is missing, damaged, or has no video.
+    """
+    try:
+        with av.open(str(path)) as container:
+            yield container, container.streams.video[0]
+    except (OSError, av.FFmpegError, IndexError) as err:
+        raise _unreadable(path, repr(err)) from err
+
+
+def _unreadable(path: Path, found: str) -> DatasetError:
+    return DatasetError(
+        "the video cannot be read",
+        where=path,
+        expected="a file with one video stream",
+        found=found,
+        remedy="copy the dataset again, or leave this episode out",
+    )
+
+
+def concatenate(clips: Sequence[Clip], path: Path, fps: int) -> None:
+    """Puts the episodes of one camera into one file by copying packets.
+
+    Args:
+        clips: Of one encoding, in order.
+        path: The file; its folder is created.
+        fps: Frames per second.
+
+    Raises:
+        DatasetError: A file cannot be read any more.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+        target: Any = None
+        done = 0
+        for clip in clips:
+            with reading(clip.path) as (source, stream):
+                if target is None:
+                    target = container.add_stream_from_template(stream)
+                    target.time_base = stream.time_base
+                shift = round(Fraction(done, fps) / stream.time_base) - clip.start
+                for packet in source.demux(stream):
+                    if packet.dts is None:
+                        continue
+                    packet.pts += shift
+                    packet.dts += shift
+                    packet.stream = target
+                    container.mux(packet)
+            done += clip.frames
+
+
+def split(source: Path, start_s: float, frames: int, path: Path, fps: int) -> None:
+    """Copies the packets of one episode out of a file that holds several.
+
+    Args:
+        source: The file.
+        start_s: Time of the episode's first picture in it, s.
+        frames: Number of pictures of the episode.
+        path: The new file, which begins at 0; its folder is created.
+        fps: Frames per second.
+
+    Raises:
+        DatasetError: The file lacks pictures, or the episode does not begin with a key frame, so that it
+            cannot be taken out without encoding it again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with reading(source) as (container, stream):
+        ticks = 1 / (fps * stream.time_base)
+        first = round(Fraction(start_s).limit_denominator(10**6) / stream.time_base)
+        low, high = first - ticks / 2, first + (frames - Fraction(1, 2)) * ticks
+        container.seek(first, stream=stream)
+        decoded_before = takewhile(lambda p: p.dts is not None and p.dts < high, container.demux(stream))
+        packets = [p for p in decoded_before if low <= p.pts < high]
+        if len(packets) != frames or not packets[0].is_keyframe:
+            raise DatasetError(
+                "an episode cannot be cut out of its video",
+                where=f"{source} at {start_s:g} s",
+                expected=f"{frames} pictures, the first one a key frame",
+                found=f"{len(packets)} pictures"
+                + (", the first one predicted from others" if packets and not packets[0].is_keyframe else ""),
+                remedy="repair the dataset, or encode its videos again with a key frame at each episode",
+            )
+        with av.open(str(path), "w", options={"movflags": "+faststart"}) as out:
+            target = out.add_stream_from_template(stream)
+            target.time_base = stream.time_base
+            begin = min(packet.pts for packet in packets)
+            for packet in packets:
+                packet.pts -= begin
+                packet.dts -= begin
+                packet.stream = target
+                out.mux(packet)
+
+
+def pictures(path: Path, every: int) -> Iterator[NDArray[np.uint8]]:
+    """Every so manieth picture of a video, (h, w, 3) RGB.
+
+    Raises:
+        DatasetError: The video cannot be read.
+    """
+    with reading(path) as (container, stream):
+        for number, frame in enumerate(container.decode(stream)):
+            if number % every == 0:
+                yield frame.to_ndarray(format="rgb24")
