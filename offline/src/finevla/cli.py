@@ -39,6 +39,10 @@ VERBS: Mapping[tuple[str, ...], tuple[str, str]] = {
     ),
     ("sim", "sheet"): ("finevla.stages.sheet.verb", "draw a contact sheet of the tasks"),
     ("convert",): ("finevla.stages.convert.verb", "convert bags to a LeRobot dataset"),
+    ("import",): (
+        "finevla.stages.import_.verb",
+        "make a LeRobot dataset of one that others recorded",
+    ),
     ("inspect",): ("finevla.stages.inspect.verb", "show what a bag, a dataset or a bundle holds"),
     ("train",): ("finevla.stages.train.verb", "train a policy on a dataset"),
     ("sweep",): (

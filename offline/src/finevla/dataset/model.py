@@ -42,7 +42,7 @@ class Header:
     """What the episodes share.
 
     Attributes:
-        robot_type: Name of the robot.
+        robot_type: Name of the robot, where one is known.
         fps: Frames per second.
         features: `features` of `info.json`.
         tasks: All instructions; the place is the task index.
@@ -50,7 +50,7 @@ class Header:
         more: Fields of `info.json` beyond those that every dataset has.
     """
 
-    robot_type: str
+    robot_type: str | None
     fps: int
     features: Mapping[str, Any]
     tasks: tuple[str, ...]

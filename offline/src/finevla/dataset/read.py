@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finevla.dataset.stats import Stats
+from finevla.dataset.video import Piece
 from finevla.errors import DatasetError
 
 FORMATS = ("v2.0", "v2.1", "v3.0")
@@ -26,16 +27,6 @@ _OWN_META = {
     *("episodes.jsonl", "episodes_stats.jsonl"),
 }
 _REMEDY = "copy the dataset again, or check it with `finevla inspect`"
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Where the pictures of one episode are: a file, and the time in it at which they begin, s."""
-
-    path: Path
-    start_s: float
-    whole: bool
-    """Whether the file holds nothing else."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +129,7 @@ class Opened:
                 found="no such file",
                 remedy=_REMEDY,
             )
-        return Piece(path, start, self.version != "v3.0" or self._alone[key, path])
+        return Piece(path, start, self.length(number))
 
     def stats(self, number: int) -> dict[str, Stats]:
         """Statistics of an episode as the dataset gives them; empty where it has none."""
@@ -169,17 +160,6 @@ class Opened:
     def _stats_rows(self) -> dict[int, Any]:
         rows = _jsonl(self.root / "meta" / "episodes_stats.jsonl")
         return {int(row["episode_index"]): row["stats"] for row in rows}
-
-    @cached_property
-    def _alone(self) -> dict[tuple[str, Path], bool]:
-        """Whether a video file holds one episode only."""
-        count: dict[tuple[str, Path], int] = {}
-        for row in self.rows:
-            for key in self.videos:
-                place = {name: int(row[f"videos/{key}/{name}"]) for name in ("chunk_index", "file_index")}
-                path = self.root / str(self.info["video_path"]).format(video_key=key, **place)
-                count[key, path] = count.get((key, path), 0) + 1
-        return {place: n == 1 for place, n in count.items()}
 
     def _parquet(self, path: Path) -> pq.ParquetFile:
         """A data file; the last one stays open, because neighbouring episodes share it."""

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from finevla.dataset.model import CHUNK, Header, Recording
 from finevla.dataset.stats import as_json
-from finevla.dataset.video import Clip, concatenate, probe
+from finevla.dataset.video import Clip, checked, concatenate, probe
 from finevla.files import write_json
 
 VERSION = "v3.0"
@@ -98,7 +98,7 @@ def _groups(clips: Sequence[Clip]) -> Iterator[range]:
 
 
 def _write_videos(key: str, fps: int, episodes: Sequence[Recording], folder: Path, rows: list[Row]) -> None:
-    clips = [probe(episode.videos[key]) for episode in episodes]
+    clips = [checked(probe(episode.videos[key]), episode.length) for episode in episodes]
     prefix = f"videos/{key}"
     for file, group in enumerate(_groups(clips)):
         path = folder / "videos" / key / f"{FILE.format(**_place(file))}.mp4"

@@ -6,6 +6,7 @@ Single-threaded and without B-frames, so that equal images give equal bytes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,6 +162,23 @@ def probe(path: Path) -> Clip:
     return Clip(path, path.stat().st_size, len(times), min(times), encoding)
 
 
+def checked(clip: Clip, frames: int) -> Clip:
+    """The clip, if it has a picture for every frame.
+
+    Raises:
+        DatasetError: It has more or fewer.
+    """
+    if clip.frames != frames:
+        raise DatasetError(
+            "the video of an episode has not as many pictures as the episode has frames",
+            where=clip.path,
+            expected=f"{frames} pictures",
+            found=clip.frames,
+            remedy="repair the dataset, or leave this episode out",
+        )
+    return clip
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[tuple[Any, Any]]:
     """Opens the container and the video stream of a file.
@@ -203,7 +221,7 @@ def concatenate(clips: Sequence[Clip], path: Path, fps: int) -> None:
         for clip in clips:
             with reading(clip.path) as (source, stream):
                 if target is None:
-                    target = container.add_stream_from_template(stream)
+                    target = container.add_stream_from_template(stream, opaque=True)
                     target.time_base = stream.time_base
                 shift = round(Fraction(done, fps) / stream.time_base) - clip.start
                 for packet in source.demux(stream):
@@ -216,13 +234,20 @@ def concatenate(clips: Sequence[Clip], path: Path, fps: int) -> None:
             done += clip.frames
 
 
-def split(source: Path, start_s: float, frames: int, path: Path, fps: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The pictures of one episode: a file, and the time in it at which they begin, s."""
+
+    path: Path
+    start_s: float
+    frames: int
+
+
+def split(piece: Piece, path: Path, fps: int) -> None:
     """Copies the packets of one episode out of a file that holds several.
 
     Args:
-        source: The file.
-        start_s: Time of the episode's first picture in it, s.
-        frames: Number of pictures of the episode.
+        piece: Where they are.
         path: The new file, which begins at 0; its folder is created.
         fps: Frames per second.
 
@@ -231,24 +256,10 @@ def split(source: Path, start_s: float, frames: int, path: Path, fps: int) -> No
             cannot be taken out without encoding it again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with reading(source) as (container, stream):
-        ticks = 1 / (fps * stream.time_base)
-        first = round(Fraction(start_s).limit_denominator(10**6) / stream.time_base)
-        low, high = first - ticks / 2, first + (frames - Fraction(1, 2)) * ticks
-        container.seek(first, stream=stream)
-        decoded_before = takewhile(lambda p: p.dts is not None and p.dts < high, container.demux(stream))
-        packets = [p for p in decoded_before if low <= p.pts < high]
-        if len(packets) != frames or not packets[0].is_keyframe:
-            raise DatasetError(
-                "an episode cannot be cut out of its video",
-                where=f"{source} at {start_s:g} s",
-                expected=f"{frames} pictures, the first one a key frame",
-                found=f"{len(packets)} pictures"
-                + (", the first one predicted from others" if packets and not packets[0].is_keyframe else ""),
-                remedy="repair the dataset, or encode its videos again with a key frame at each episode",
-            )
+    with reading(piece.path) as (container, stream):
+        packets = _packets(container, stream, piece, fps)
         with av.open(str(path), "w", options={"movflags": "+faststart"}) as out:
-            target = out.add_stream_from_template(stream)
+            target = out.add_stream_from_template(stream, opaque=True)
             target.time_base = stream.time_base
             begin = min(packet.pts for packet in packets)
             for packet in packets:
@@ -256,6 +267,44 @@ def split(source: Path, start_s: float, frames: int, path: Path, fps: int) -> No
                 packet.dts -= begin
                 packet.stream = target
                 out.mux(packet)
+
+
+def digest(piece: Piece, fps: int) -> str:
+    """SHA-256 of the encoded pictures of an episode and of their order; where they are stored is left out.
+
+    Raises:
+        DatasetError: As `split`.
+    """
+    sha = hashlib.sha256()
+    with reading(piece.path) as (container, stream):
+        packets = _packets(container, stream, piece, fps)
+        begin = min(packet.pts for packet in packets)
+        for packet in packets:
+            sha.update(f"{(packet.pts - begin) * stream.time_base}\n".encode())
+            sha.update(memoryview(packet))
+    return sha.hexdigest()
+
+
+def _packets(container: Any, stream: Any, piece: Piece, fps: int) -> list[Any]:
+    """The packets of an episode, in the order in which they are decoded."""
+    ticks = Fraction(1, fps) / stream.time_base
+    first = round(Fraction(piece.start_s).limit_denominator(10**6) / stream.time_base)
+    if piece.start_s == 0.0:
+        first = stream.start_time or 0
+    low, high = first - ticks / 2, first + (piece.frames - Fraction(1, 2)) * ticks
+    container.seek(first, stream=stream)
+    decoded_before = takewhile(lambda p: p.dts is not None and p.dts < high, container.demux(stream))
+    packets = [p for p in decoded_before if low <= p.pts < high]
+    if len(packets) == piece.frames and packets[0].is_keyframe:
+        return packets
+    predicted = "the first one predicted from others" if packets and not packets[0].is_keyframe else ""
+    raise DatasetError(
+        "an episode cannot be cut out of its video",
+        where=f"{piece.path} at {piece.start_s:g} s",
+        expected=f"{piece.frames} pictures, the first one a key frame",
+        found=f"{len(packets)} pictures {predicted}",
+        remedy="repair the dataset, or encode its videos again with a key frame at each episode",
+    )
 
 
 def pictures(path: Path, every: int) -> Iterator[NDArray[np.uint8]]:

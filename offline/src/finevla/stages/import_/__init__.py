@@ -1,0 +1,1 @@
+"""`finevla import`: datasets that others recorded."""
