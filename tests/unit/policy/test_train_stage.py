@@ -138,7 +138,7 @@ def test_export_refuses_another_contract(contract: RobotContract, trained: Path,
     ("change", "message"),
     [
         (lambda d: d["features"][keys.ACTION]["names"].reverse(), "another order"),
-        (lambda d: d.update(codebase_version="v9.9"), "another format"),
+        (lambda d: d.update(codebase_version="v9.9"), "unknown format"),
         (lambda d: d.update(fps=30), "another frame rate"),
         (lambda d: d["features"].pop(next(k for k in d["features"] if "images" in k)), "lacks"),
     ],

@@ -1,13 +1,8 @@
-"""LeRobot datasets on disk, v3.0 and v2.1, read natively: numbers, tasks, and where each frame is.
-
-v3.0 keeps many episodes in one file and says in `meta/episodes` where each begins; v2.1 keeps one
-file per episode and names it after the episode.
-"""
+"""Demonstrations of the contract's robot in a LeRobot dataset: numbers, tasks, and where each frame is."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +15,9 @@ from numpy.typing import NDArray
 from finevla.contract import keys
 from finevla.contract.images import WorkspaceCrop
 from finevla.contract.robot import RobotContract
+from finevla.dataset.read import Opened, open_dataset
+from finevla.dataset.video import Piece
 from finevla.errors import DatasetError
-
-FORMATS = ("v3.0", "v2.1")
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """The video of one camera of one episode: a file, and the time in it at which the episode begins, s."""
-
-    path: Path
-    start_s: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +42,7 @@ class Source:
     stamps: NDArray[np.float64]
     starts: NDArray[np.int64]
     tasks: Mapping[int, str]
-    clips: Mapping[str, tuple[Clip, ...]]
+    clips: Mapping[str, tuple[Piece, ...]]
 
     @property
     def videos(self) -> tuple[Path, ...]:
@@ -69,18 +56,15 @@ def open_source(root: Path, contract: RobotContract, images: Mapping[str, Worksp
     Raises:
         DatasetError: It is missing, incomplete, of another format, robot, rate or camera set.
     """
-    info = _info(root)
-    _check_info(info, contract, images, root)
+    opened = open_dataset(root)
+    _check_info(opened.info, contract, images, root)
     try:
         table = _table(root, len(contract.joint_names))
-        rows = _episodes(root, info["codebase_version"])
-        cameras = {name: contract.cameras[name].key for name in images}
-        clips = {name: _clips(root, info, rows, key) for name, key in cameras.items()}
     except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as err:
         raise DatasetError(
-            "the dataset cannot be read",
-            where=root,
-            expected=f"a complete dataset of LeRobot {info['codebase_version']}",
+            "the data cannot be read",
+            where=root / "data",
+            expected=f"the parquet files of a dataset of LeRobot {opened.version}",
             found=repr(err),
             remedy="convert the bags again; an interrupted conversion leaves no dataset",
         ) from err
@@ -88,39 +72,21 @@ def open_source(root: Path, contract: RobotContract, images: Mapping[str, Worksp
     state, action = table[keys.STATE], table[keys.ACTION]
     _check_numbers(state, action, owner, root)
     episodes, first = np.unique(owner, return_index=True)
-    _check_complete(info, rows, episodes, len(owner), root)
+    _check_complete(opened, episodes, len(owner))
+    numbers = range(len(opened.rows))
     return Source(
         root=root,
-        fps=float(info["fps"]),
+        fps=float(opened.fps),
         state=state,
         action=action,
         stamps=np.asarray(table["timestamp"], dtype=np.float64),
         starts=np.append(first, len(owner)).astype(np.int64),
-        tasks={number: only_task(row.get("tasks", ()), number) for number, row in rows.items()},
-        clips=clips,
+        tasks={number: only_task(opened.tasks_of(number), number) for number in numbers},
+        clips={
+            name: tuple(opened.piece(number, contract.cameras[name].key) for number in numbers)
+            for name in images
+        },
     )
-
-
-def _info(root: Path) -> dict[str, Any]:
-    try:
-        info: dict[str, Any] = json.loads((root / "meta" / "info.json").read_text())
-    except (OSError, ValueError) as err:
-        raise DatasetError(
-            "this is not a LeRobot dataset",
-            where=root,
-            expected="a directory with meta/info.json",
-            found=err,
-            remedy="give the directory that `finevla convert` wrote",
-        ) from err
-    if info.get("codebase_version") not in FORMATS:
-        raise DatasetError(
-            "the dataset has another format",
-            where=root,
-            expected=" or ".join(FORMATS),
-            found=info.get("codebase_version"),
-            remedy="convert the bags again, or the dataset with LeRobot's own converter",
-        )
-    return info
 
 
 def _check_info(
@@ -172,38 +138,6 @@ def _table(root: Path, dof: int) -> dict[str, NDArray[Any]]:
     }
 
 
-def _episodes(root: Path, version: str) -> dict[int, dict[str, Any]]:
-    """What the metadata says of each episode, by number, in order."""
-    meta = root / "meta"
-    rows: Sequence[dict[str, Any]]
-    if version == "v2.1":
-        rows = [json.loads(line) for line in (meta / "episodes.jsonl").read_text().splitlines()]
-    else:
-        files = sorted((meta / "episodes").rglob("*.parquet"))
-        names = [n for n in pq.read_schema(files[0]).names if not n.startswith("stats/")] if files else []
-        rows = [row for file in files for row in pq.read_table(file, columns=names).to_pylist()]
-    return {int(row["episode_index"]): row for row in sorted(rows, key=lambda row: row["episode_index"])}
-
-
-def _clips(
-    root: Path, info: Mapping[str, Any], rows: Mapping[int, Mapping[str, Any]], key: str
-) -> tuple[Clip, ...]:
-    """Where the pictures of one camera are, per episode."""
-    clips: list[Clip] = []
-    for number, row in rows.items():
-        if info["codebase_version"] == "v2.1":
-            place = {"episode_chunk": number // int(info["chunks_size"]), "episode_index": number}
-            start = 0.0
-        else:
-            place = {k: int(row[f"videos/{key}/{k}"]) for k in ("chunk_index", "file_index")}
-            start = float(row[f"videos/{key}/from_timestamp"])
-        clips.append(Clip(root / info["video_path"].format(video_key=key, **place), start))
-    missing = [str(path) for path in dict.fromkeys(c.path for c in clips) if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(f"{len(missing)} videos, the first is {missing[0]}")
-    return tuple(clips)
-
-
 def _check_numbers(
     state: NDArray[np.float64], action: NDArray[np.float64], owner: NDArray[np.int64], root: Path
 ) -> None:
@@ -217,22 +151,15 @@ def _check_numbers(
         )
 
 
-def _check_complete(
-    info: Mapping[str, Any],
-    rows: Mapping[int, Any],
-    episodes: NDArray[np.int64],
-    frames: int,
-    root: Path,
-) -> None:
-    """Compares what the metadata promises with what the data files hold."""
-    promised = (info.get("total_episodes"), info.get("total_frames"), sorted(rows))
-    found = (len(episodes), frames, episodes.tolist())
-    if promised != found:
+def _check_complete(opened: Opened, episodes: NDArray[np.int64], frames: int) -> None:
+    """Compares what the metadata promise with what the data files hold."""
+    promised = opened.info["total_frames"]
+    if promised != frames or episodes.tolist() != list(range(len(opened.rows))):
         raise DatasetError(
             "the dataset is not complete",
-            where=root,
-            expected=f"{promised[0]} episodes, {promised[1]} frames",
-            found=f"{found[0]} episodes in the data and {len(rows)} in the metadata, {frames} frames",
+            where=opened.root,
+            expected=f"{len(opened.rows)} episodes, {promised} frames",
+            found=f"{len(episodes)} episodes, {frames} frames",
             remedy="convert the bags again, or copy the dataset again",
         )
 
