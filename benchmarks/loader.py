@@ -33,7 +33,7 @@ from finevla.bag.images import encode_jpeg
 from finevla.contract import RobotContract, load_contract
 from finevla.contract.images import WorkspaceCrop
 from finevla.contract.transforms import Chain, JointStatistics, Normalize
-from finevla.dataset.video import VideoSettings, encode
+from finevla.dataset.encode import VideoSettings, encode
 from finevla.policy.model import PolicyNetwork, build_network
 from finevla.policy.presets import preset
 from finevla.policy.text import Vocabulary

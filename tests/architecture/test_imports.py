@@ -18,7 +18,7 @@ STOREYS: dict[str, tuple[set[str], set[str]]] = {
     # storey: (storeys it may import besides itself and errors, third parties it may import)
     "contract": (set(), {"numpy", "yaml", "safetensors"}),
     "bag": ({"contract"}, {"numpy", "yaml", "ruamel", "rosbags", "simplejpeg"}),
-    "dataset": ({"contract", "bag", "files"}, {"numpy", "pyarrow", "av"}),
+    "dataset": ({"contract", "bag", "files"}, {"numpy", "pyarrow", "av", "simplejpeg"}),
     "files": (set(), {"numpy"}),
     "sim": ({"contract"}, {"numpy", "sapien", "scipy"}),
     "policy": ({"contract"}, {"numpy", "torch", "safetensors"}),

@@ -10,10 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from fake_episode import TEXT, fake_bag
 
-from finevla.bag import EncodedImage
-from finevla.bag.images import decode, encode_jpeg
+from finevla.bag.images import decode
 from finevla.contract import keys, load_contract
-from finevla.dataset.video import VideoSettings, encode
 from finevla.errors import BagError, FineVLAError
 from finevla.stages.convert.episode import Episode, read_episode
 from finevla.stages.convert.find import find_bags
@@ -106,46 +104,6 @@ def test_both_formats_hold_equal_frames(v30: Path, v21: Path, episodes: list[Epi
         np.testing.assert_array_equal(new, np.concatenate([frames_of(video) for video in videos]))
     hashes = {json.loads((d / "meta" / "finevla.json").read_text())["dataset_hash"] for d in (v30, v21)}
     assert len(hashes) == 1
-
-
-def test_black_and_white_survive_the_video(tmp_path: Path) -> None:
-    """Full range is kept and tagged: white read as limited range would be 255 * 255 / 235."""
-    for level in (0, 128, 255):
-        flat = np.full((240, 320, 3), level, np.uint8)
-        encode(
-            [EncodedImage("jpeg", encode_jpeg(flat))] * 3, tmp_path / "x.mp4", (320, 240), 10, VideoSettings()
-        )
-        assert np.abs(frames_of(tmp_path / "x.mp4").astype(int) - level).max() <= 2
-        raw = EncodedImage("rgb8", flat.tobytes(), 240, 320, 960)
-        encode([raw] * 3, tmp_path / "y.mp4", (320, 240), 10, VideoSettings())
-        assert np.abs(frames_of(tmp_path / "y.mp4").astype(int) - level).max() <= 2
-
-
-def test_range_and_color_matrix_are_tagged(v30: Path) -> None:
-    """Readers that go by the tags must not guess: full range (2), BT.601 (5)."""
-    with av.open(str(v30 / "videos" / CAMERA.key / "chunk-000" / "file-000.mp4")) as container:
-        frame = next(container.decode(video=0))
-    assert (frame.color_range, frame.colorspace) == (2, 5)
-
-
-def test_raw_and_jpeg_images_give_the_same_colors(tmp_path: Path) -> None:
-    rgb = np.zeros((240, 320, 3), np.uint8)
-    rgb[:, :100], rgb[:, 100:200], rgb[:, 200:] = (220, 30, 40), (30, 200, 60), (20, 40, 210)
-    encode([EncodedImage("jpeg", encode_jpeg(rgb))] * 2, tmp_path / "x.mp4", (320, 240), 10, VideoSettings())
-    encode(
-        [EncodedImage("rgb8", rgb.tobytes(), 240, 320, 960)] * 2,
-        tmp_path / "y.mp4",
-        (320, 240),
-        10,
-        VideoSettings(),
-    )
-    for name in ("x.mp4", "y.mp4"):
-        assert (
-            np.abs(
-                frames_of(tmp_path / name)[1, 120, [50, 150, 250]].astype(int) - rgb[120, [50, 150, 250]]
-            ).max()
-            <= 4
-        )
 
 
 def test_lerobots_own_converter_takes_v21(v21: Path, episodes: list[Episode], tmp_path: Path) -> None:

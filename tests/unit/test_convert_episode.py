@@ -10,7 +10,7 @@ from fake_episode import TEXT, fake_bag, joints
 from finevla.bag import EncodedImage, EpisodeWriter
 from finevla.contract import load_contract
 from finevla.contract.episode import EpisodeInfo
-from finevla.dataset.video import VideoSettings
+from finevla.dataset.encode import VideoSettings
 from finevla.stages.convert.episode import EpisodeRejectedError, read_episode
 from finevla.stages.convert.work import Converted, Job, convert_bag
 from finevla.stages.report import Rejected

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from finevla.contract import keys
 from finevla.contract.instruction import Level
 from finevla.contract.robot import CameraSpec, RobotContract
+from finevla.dataset.encode import VideoSettings
 from finevla.dataset.model import Header, Recording, index_columns, table_of
 from finevla.dataset.stats import Stats, of_histogram, of_rows
-from finevla.dataset.video import VideoSettings
 from finevla.files import write_json, write_jsonl
 from finevla.stages.convert.work import Converted
 

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +14,8 @@ import tyro
 
 from finevla.contract.robot import RobotContract, load_contract
 from finevla.dataset import v21, v30
-from finevla.dataset.video import VideoSettings
-from finevla.errors import BagError, ContractError
+from finevla.dataset.encode import PROFILES, Profile, VideoSettings
+from finevla.errors import BagError, ContractError, FineVLAError
 from finevla.stages.convert.find import find_bags
 from finevla.stages.convert.layout import Dataset, pack, write_language
 from finevla.stages.convert.work import Converted, Job, convert_bag
@@ -43,10 +43,12 @@ class Config:
     """Keep episodes that the operator labeled as failures."""
     cameras: str = ""
     """Cameras to keep, separated by commas, the pivot among them; all of the contract when not given."""
-    crf: int = 20
-    """Quality of the video (H.264): lower is better and larger."""
-    gop: int = 5
-    """Distance of key frames: small is quick to read at random, large is small on disk."""
+    profile: Profile = "fast"
+    """Video: fast (H.264), lerobot (AV1 as LeRobot encodes it) or stage (the camera's JPEG, copied)."""
+    crf: int | None = None
+    """Quality of the video, lower is better and larger; that of the profile when not given."""
+    gop: int | None = None
+    """Distance of key frames, small is quick to read at random; that of the profile when not given."""
     workers: int = 1
     """Processes that read and encode."""
     json: bool = False
@@ -73,7 +75,7 @@ def convert(config: Config, contract: RobotContract | None = None) -> dict[str, 
     started = time.monotonic()
     bags = find_bags(config.bags)
     cameras = robot.chosen_cameras(config.cameras)
-    settings = VideoSettings(crf=config.crf, gop=config.gop)
+    settings = video_settings(config)
     with atomic_directory(config.out) as folder:
         scratch = folder / "scratch"
         jobs = [
@@ -95,6 +97,24 @@ def convert(config: Config, contract: RobotContract | None = None) -> dict[str, 
     for item in rejected:
         log.warning("rejected %s (%s)", item.item, item.reason)
     return {**counts, "rejected": dict(Counter(r.reason for r in rejected)), "seconds": round(seconds, 2)}
+
+
+def video_settings(config: Config) -> VideoSettings:
+    """The profile, with what the flags change of it.
+
+    Raises:
+        FineVLAError: A flag of an encoder is given where nothing is encoded.
+    """
+    changes = {name: getattr(config, name) for name in ("crf", "gop") if getattr(config, name) is not None}
+    if changes and config.profile == "stage":
+        raise FineVLAError(
+            "nothing is encoded in this profile",
+            where=", ".join(f"--{name}" for name in changes),
+            expected="no such flag with --profile stage",
+            found=changes,
+            remedy="leave the flag out, or choose another profile",
+        )
+    return replace(PROFILES[config.profile], **changes)
 
 
 def _counts(dataset: Dataset, config: Config, bags: int, seconds: float) -> dict[str, object]:

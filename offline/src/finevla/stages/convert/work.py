@@ -13,8 +13,8 @@ from finevla.bag.language import EpisodeLanguage, read_language
 from finevla.contract.dimensions import DimensionValue
 from finevla.contract.instruction import Level
 from finevla.contract.robot import RobotContract, contract_from_document
+from finevla.dataset.encode import VideoSettings, encode
 from finevla.dataset.stats import histogram
-from finevla.dataset.video import VideoSettings, encode
 from finevla.errors import BagError
 from finevla.stages.convert.episode import Episode, EpisodeRejectedError, read_episode
 from finevla.stages.report import Rejected

@@ -1,0 +1,175 @@
+"""Camera images of an episode into one MP4, by profile: as LeRobot encodes, fast, or copied as they are.
+
+JPEG is decoded to YUV and encoded as it is (4:2:0, full range, BT.601), without a detour over RGB.
+Single-threaded, so that equal images give equal bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import av.logging
+import simplejpeg
+
+from finevla.bag import EncodedImage
+from finevla.bag.images import decode
+
+# A pipe of thousands of small files would otherwise fill the terminal with encoder statistics.
+av.logging.set_level(av.logging.ERROR)
+os.environ.setdefault("SVT_LOG", "1")
+
+FULL_RANGE = 2
+BT601 = 5
+PIXELS = "yuvj420p"
+"""4:2:0 in full range, as in JPEG; the encoder tags the range by itself."""
+END_OF_JPEG = b"\xff\xd9"
+
+Codec = Literal["h264", "av1", "mjpeg"]
+Profile = Literal["fast", "lerobot", "stage"]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSettings:
+    """How video is encoded.
+
+    Attributes:
+        codec: `mjpeg` is the camera's own JPEG, copied; the other fields say nothing then.
+        preset: Effort of the encoder.
+        crf: Quality: lower is better and larger.
+        gop: Distance of key frames: small is quick to read at random.
+    """
+
+    codec: Codec = "h264"
+    preset: str = "ultrafast"
+    crf: int = 20
+    gop: int = 5
+
+    def info(self, width: int, height: int, fps: int) -> dict[str, Any]:
+        """What `info.json` of a LeRobot dataset says about the video."""
+        encoder = {"video.g": self.gop, "video.crf": self.crf, "video.preset": self.preset}
+        return {
+            "video.height": height,
+            "video.width": width,
+            "video.codec": self.codec,
+            "video.pix_fmt": PIXELS if self.codec == "mjpeg" else "yuv420p",
+            "video.fps": fps,
+            "video.channels": 3,
+            **({} if self.codec == "mjpeg" else encoder),
+            "video.is_depth_map": False,
+            "is_depth_map": False,
+            "has_audio": False,
+        }
+
+
+PROFILES: Mapping[Profile, VideoSettings] = {
+    "fast": VideoSettings(),
+    "lerobot": VideoSettings("av1", "12", 30, 2),
+    "stage": VideoSettings("mjpeg", "", 0, 1),
+}
+"""`lerobot` has the defaults of lerobot 0.6.1 (`configs/video.py`)."""
+
+
+def encode(
+    images: Iterable[EncodedImage], path: Path, size: tuple[int, int], fps: int, settings: VideoSettings
+) -> None:
+    """Makes an MP4 of images.
+
+    Args:
+        images: In order.
+        path: The file; its folder is created.
+        size: Width and height that every image must have.
+        fps: Frames per second.
+        settings: Codec and its settings.
+
+    Raises:
+        ValueError: An image has another size, cannot be decoded, or is no JPEG where JPEG is copied; the
+            message says which.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    jpeg = av.CodecContext.create("mjpeg", "r")
+    jpeg.thread_count = 1
+    jpeg.options = {"err_detect": "explode"}
+    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+        if settings.codec == "mjpeg":
+            _copy(images, container, size, fps)
+            return
+        stream = container.add_stream(*_encoder(settings, fps), options=_options(settings))
+        stream.width, stream.height = size
+        stream.codec_context.colorspace = BT601
+        stream.pix_fmt = _pixels(settings)
+        if settings.codec == "av1":
+            stream.codec_context.color_range = FULL_RANGE
+        for index, image in enumerate(images):
+            picture = _picture(image, jpeg, index, _pixels(settings))
+            _check_size(index, (picture.width, picture.height), size)
+            picture.pts = index
+            picture.time_base = Fraction(1, fps)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+def _encoder(settings: VideoSettings, fps: int) -> tuple[str, int]:
+    return ("libx264" if settings.codec == "h264" else "libsvtav1"), fps
+
+
+def _pixels(settings: VideoSettings) -> str:
+    """What the encoder takes: libx264 knows the full range by the format, SVT by its tag."""
+    return PIXELS if settings.codec == "h264" else "yuv420p"
+
+
+def _options(settings: VideoSettings) -> dict[str, str]:
+    shared = {"preset": settings.preset, "crf": str(settings.crf), "g": str(settings.gop)}
+    if settings.codec == "h264":
+        return {**shared, "bf": "0", "threads": "1"}  # without B-frames: quick to read at random
+    return {**shared, "svtav1-params": "lp=1"}
+
+
+def _picture(image: EncodedImage, jpeg: Any, index: int, pixels: str) -> Any:
+    if image.encoding != "jpeg":
+        frame = av.VideoFrame.from_ndarray(decode(image), format="rgb24")
+    else:
+        _check_end(image, index)
+        try:
+            (frame,) = jpeg.decode(av.Packet(image.data))
+        except (av.FFmpegError, ValueError) as err:
+            raise ValueError(f"image {index} cannot be decoded: {err}") from err
+    if frame.format.name != PIXELS:
+        frame = frame.reformat(format=PIXELS, dst_colorspace=BT601, dst_color_range=FULL_RANGE)
+    if pixels != PIXELS:  # the same levels under another name
+        frame = frame.reformat(format=pixels, src_color_range=FULL_RANGE, dst_color_range=FULL_RANGE)
+    return frame
+
+
+def _copy(images: Iterable[EncodedImage], container: Any, size: tuple[int, int], fps: int) -> None:
+    """Puts JPEGs into a file as they are."""
+    stream = container.add_stream("mjpeg", rate=fps)
+    stream.width, stream.height = size
+    stream.pix_fmt = PIXELS
+    stream.time_base = Fraction(1, fps)
+    for index, image in enumerate(images):
+        if image.encoding != "jpeg":
+            raise ValueError(f"image {index} is {image.encoding}, no JPEG that could be copied")
+        _check_end(image, index)
+        height, width, _, _ = simplejpeg.decode_jpeg_header(image.data)
+        _check_size(index, (width, height), size)
+        packet = av.Packet(image.data)
+        packet.stream, packet.time_base = stream, Fraction(1, fps)
+        packet.pts = packet.dts = index
+        packet.duration, packet.is_keyframe = 1, True
+        container.mux(packet)
+
+
+def _check_end(image: EncodedImage, index: int) -> None:
+    if not image.data.rstrip(b"\0").endswith(END_OF_JPEG):
+        raise ValueError(f"image {index} is cut short")
+
+
+def _check_size(index: int, found: tuple[int, int], size: tuple[int, int]) -> None:
+    if found != size:
+        raise ValueError(f"image {index} is {found[0]}x{found[1]}, not {size[0]}x{size[1]}")
