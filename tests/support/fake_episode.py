@@ -28,9 +28,11 @@ def picture(index: int, camera: int, size: tuple[int, int] = (320, 240)) -> np.n
 
 
 def joints(seconds: float, side: str, leader: bool) -> np.ndarray:
-    """Seven values that move at constant speed: what interpolation must give is known."""
+    """Seven values that move at constant speed within the range of the robot: interpolation is known."""
     base = {"left": 0.1, "right": 0.2}[side] + (0.05 if leader else 0.0)
-    return np.array([base + 0.1 * seconds + 0.01 * k for k in range(6)] + [0.03])
+    angles = np.array([base + 0.1 * seconds + 0.01 * k for k in range(6)])
+    angles[2] *= -1.0  # joint 3 has no positive angles
+    return np.append(angles, 0.03)
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,46 @@ def digest(piece: Piece, fps: int) -> str:
     return sha.hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All pictures of a file, without decoding.
+
+    Attributes:
+        times_s: When they are shown, from the first one on, ascending, s.
+        keys: Whether each can be decoded by itself.
+        height: Of the video, pixels.
+        width: Of the video, pixels.
+    """
+
+    times_s: NDArray[np.float64]
+    keys: NDArray[np.bool_]
+    height: int
+    width: int
+
+    def of(self, piece: Piece, fps: int) -> tuple[int, bool]:
+        """Number of pictures of an episode, and whether it begins with a key frame."""
+        half = 0.5 / fps
+        low, high = piece.start_s - half, piece.start_s + piece.frames / fps - half
+        first, last = np.searchsorted(self.times_s, [low, high])
+        return int(last - first), bool(first < last and self.keys[first])
+
+
+def survey(path: Path) -> Survey:
+    """Reads the index of a video.
+
+    Raises:
+        DatasetError: The video cannot be read, or is empty.
+    """
+    with reading(path) as (container, stream):
+        found = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.pts is not None]
+        size = int(stream.codec_context.height), int(stream.codec_context.width)
+        tick_s = float(stream.time_base)
+    if not found:
+        raise _unreadable(path, "no picture")
+    times, keys = zip(*sorted(found), strict=True)
+    return Survey((np.array(times) - times[0]) * tick_s, np.array(keys), *size)
+
+
 def _packets(container: Any, stream: Any, piece: Piece, fps: int) -> list[Any]:
     """The packets of an episode, in the order in which they are decoded."""
     ticks = Fraction(1, fps) / stream.time_base

@@ -13,7 +13,6 @@ import yaml
 
 from finevla.bag import EpisodeReader
 from finevla.bag.writer import RECORDING_DIR
-from finevla.contract import keys
 from finevla.contract.bundle import DOCUMENT_FILE, read_bundle
 from finevla.contract.robot import RobotContract, difference
 from finevla.errors import BagError, DatasetError, FineVLAError
@@ -124,36 +123,9 @@ def _folder(path: Path, contract: RobotContract) -> Finding:
 
 
 def _dataset(path: Path, contract: RobotContract) -> Finding:
-    info = _json(path / "meta" / "info.json", DatasetError)
-    features = info.get("features", {})
-    problems = [
-        f"{key} has other joints or another order: {features.get(key, {}).get('names')}"
-        for key in (keys.STATE, keys.ACTION)
-        if features.get(key, {}).get("names") != list(contract.joint_names)
-    ]
-    for name, camera in contract.cameras.items():
-        shape = features.get(camera.key, {}).get("shape")
-        if shape is None:
-            problems.append(f"camera {name} is absent")
-        elif list(shape) != [camera.height, camera.width, 3]:
-            problems.append(f"camera {name} has shape {shape}, not {[camera.height, camera.width, 3]}")
-    if info.get("fps") != contract.rates_hz.frame:
-        problems.append(f"{info.get('fps')} frames per second, not {contract.rates_hz.frame}")
-    facts = {
-        "format": info.get("codebase_version", "unknown"),
-        "episodes": info.get("total_episodes"),
-        "frames": info.get("total_frames"),
-        "tasks": info.get("total_tasks"),
-        "fps": info.get("fps"),
-    }
-    record = path / "meta" / "finevla.json"
-    if record.is_file():
-        document = _json(record, DatasetError)
-        facts["dataset_hash"] = document.get("dataset_hash")
-        facts["contract_hash"] = document.get("contract_hash")
-        facts["fine_grained_episodes"] = document.get("fine_grained_episodes")
-        lines = difference(contract.document, document.get("contract", {}))
-        problems += [f"another contract: {line}" for line in lines]
+    from finevla.stages.inspect.dataset import dataset_facts  # a robot has no pyarrow
+
+    facts, problems = dataset_facts(path, contract)
     return Finding("dataset", str(path), facts, tuple(problems))
 
 
