@@ -17,7 +17,7 @@ PACKAGES = ROOT / "ros2_ws" / "src"
 STOREYS: dict[str, tuple[set[str], set[str]]] = {
     # storey: (storeys it may import besides itself and errors, third parties it may import)
     "contract": (set(), {"numpy", "yaml", "safetensors"}),
-    "bag": ({"contract"}, {"numpy", "yaml", "ruamel", "rosbags", "simplejpeg"}),
+    "bag": ({"contract"}, {"numpy", "yaml", "ruamel", "rosbags", "simplejpeg", "lz4", "backports"}),
     "dataset": ({"contract", "bag", "files"}, {"numpy", "pyarrow", "av", "simplejpeg"}),
     "files": (set(), {"numpy"}),
     "sim": ({"contract"}, {"numpy", "sapien", "scipy"}),

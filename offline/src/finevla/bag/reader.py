@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,11 @@ from finevla.contract.robot import RobotContract, load_contract
 from finevla.errors import BagError
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
+_DAMAGE = (
+    *(AnyReaderError, OSError, ValueError, AssertionError, EOFError, IndexError),
+    *(KeyError, TypeError, struct.error),
+)
+"""What rosbags raises where a file ends too early, depending on where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +115,19 @@ class EpisodeReader:
                 where=self.path,
                 expected="a directory with metadata.yaml and an .mcap or .db3 file",
                 found="no metadata.yaml" if self.path.exists() else "nothing",
-                remedy="give a bag directory; after a crash run `ros2 bag reindex` on it first",
+                remedy="give a bag directory; `finevla convert --repair` mends what a crash left behind",
             )
         metadata = _metadata(self.path)
         self.info, self.contract_yaml = _facts(metadata, self.path)
         try:
             self._reader = AnyReader([self.path], default_typestore=typestore())
             self._reader.open()
-        except (AnyReaderError, OSError, ValueError, AssertionError, EOFError, IndexError) as err:
+        except _DAMAGE as err:
             raise BagError(
                 "the bag is damaged or truncated",
                 where=self.path,
                 found=err or type(err).__name__,
-                remedy="recover it with `ros2 bag reindex` or `mcap recover`, or record again",
+                remedy="`finevla convert --repair` saves what is whole, or record again",
             ) from err
         self._wanted = self._select()
 
@@ -149,12 +155,12 @@ class EpisodeReader:
         try:
             for connection, _, raw in self._reader.messages([c for c, _ in self._wanted]):
                 yield self._event(topics[connection.id], decode(raw, connection.msgtype))
-        except (AnyReaderError, OSError, EOFError, ValueError, IndexError, AssertionError) as err:
+        except _DAMAGE as err:
             raise BagError(
                 "the bag ends in the middle or holds a message that cannot be read",
                 where=self.path,
                 found=err or type(err).__name__,
-                remedy="recover it with `ros2 bag reindex` or `mcap recover`, or record again",
+                remedy="`finevla convert --repair` saves what is whole, or record again",
             ) from err
 
     def close(self) -> None:
@@ -258,6 +264,15 @@ def _facts(metadata: dict[str, Any], path: Path) -> tuple[EpisodeInfo, str]:
     else:
         info = EpisodeInfo(path.name)
     return info, str(custom.get(CONTRACT_KEY, ""))
+
+
+def read_custom_data(path: Path) -> dict[str, str]:
+    """The custom data of a bag's metadata, unchanged.
+
+    Raises:
+        BagError: The metadata cannot be read.
+    """
+    return {str(key): str(value) for key, value in (_metadata(path).get("custom_data") or {}).items()}
 
 
 def relabel(path: Path, outcome: str, note: str | None = None) -> EpisodeInfo:

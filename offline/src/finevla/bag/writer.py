@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import shutil
 from collections import Counter
 from contextlib import suppress
@@ -11,6 +13,7 @@ from typing import Any, Self
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2.storage_mcap import McapWriter
 
 from finevla.bag.types import typestore
 from finevla.contract.episode import EpisodeInfo, RecordedTopic, custom_data, recorded_topics
@@ -19,6 +22,10 @@ from finevla.errors import BagError
 
 RECORDING_DIR = ".recording"
 """Folder beside the finished bags in which an episode grows; what a crash leaves lies there."""
+FACTS_FILE = "facts.json"
+"""What the metadata will say, beside the messages while the bag grows: a crash leaves no metadata."""
+FLUSH_NS = 500_000_000
+"""The file is brought up to date when the log has gone on for so long."""
 OPEN_ATTEMPTS = 10
 """How often the folder may vanish between its creation and the first file in it."""
 
@@ -26,8 +33,9 @@ OPEN_ATTEMPTS = 10
 class EpisodeWriter:
     """One episode on its way to disk.
 
-    Messages go to `out/.recording/EPISODE/`, in chunks of 1 MiB, so that a crash loses at most the
-    last chunk. `close` writes the index and the metadata and moves the directory to `out/EPISODE`.
+    Messages go to `out/.recording/EPISODE/`, to the file at least twice a second of the log, so that a
+    process that is killed loses less than that; `finevla convert --repair` mends what it leaves.
+    `close` writes the index and the metadata and moves the directory to `out/EPISODE`.
     Not thread safe: one thread writes.
 
     Args:
@@ -67,6 +75,11 @@ class EpisodeWriter:
             raise BagError(
                 "the bag cannot be created", where=self._partial, found=err, remedy="check the folder"
             ) from err
+        self._facts = (self._partial / FACTS_FILE).open("w")
+        self._facts.write(json.dumps(custom_data(info, self.contract)))
+        self._facts.flush()
+        fcntl.flock(self._facts, fcntl.LOCK_EX)  # the system lets go of it when this process ends
+        self._flushed_ns = 0
         self._connections: dict[str, tuple[Connection, RecordedTopic]] = {}
         for topic in recorded_topics(self.contract):
             connection = self._writer.add_connection(topic.topic, topic.type, typestore=typestore())
@@ -87,6 +100,9 @@ class EpisodeWriter:
             )
         self._writer.write(self._connections[topic][0], stamp_ns, cdr)
         self.counts[topic] += 1
+        if stamp_ns - self._flushed_ns >= FLUSH_NS:
+            self._flush()
+            self._flushed_ns = stamp_ns
 
     def write(self, topic: str, stamp_ns: int, message: Any) -> None:
         """Writes a message object of `finevla.bag.messages`.
@@ -110,15 +126,25 @@ class EpisodeWriter:
         for key, value in custom_data(self.info, self.contract).items():
             self._writer.set_custom_data(key, value)
         self._writer.close()
+        (self._partial / FACTS_FILE).unlink(missing_ok=True)
         self._partial.replace(self.path)
-        self._tidy()
+        self._facts.close()
+        tidy(self._partial.parent)
         return self.path
 
     def discard(self) -> None:
         """Removes what was written."""
         self._writer.abort()
         shutil.rmtree(self._partial, ignore_errors=True)
-        self._tidy()
+        self._facts.close()
+        tidy(self._partial.parent)
+
+    def _flush(self) -> None:
+        """Ends the chunk and hands it to the system, which keeps it when this process is killed."""
+        storage = self._writer.storage
+        assert isinstance(storage, McapWriter)  # noqa: S101  # so it was opened
+        storage.close_chunk()
+        storage.bio.flush()
 
     def _open(self) -> None:
         """Opens the file; once more where another process has just tidied the shared folder away."""
@@ -131,11 +157,6 @@ class EpisodeWriter:
             return
         self._writer.open()
 
-    def _tidy(self) -> None:
-        """Removes the shared folder if it is empty; other processes may use or remove it right now."""
-        with suppress(OSError):
-            self._partial.parent.rmdir()
-
     def __enter__(self) -> Self:
         """Returns itself."""
         return self
@@ -146,3 +167,22 @@ class EpisodeWriter:
         """Discards the bag where the block failed; otherwise the caller has closed it."""
         if kind is not None:
             self.discard()
+
+
+def tidy(folder: Path) -> None:
+    """Removes the shared folder if it is empty; other processes may use or remove it right now."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def is_growing(partial: Path) -> bool:
+    """Whether a running process is writing this unfinished bag."""
+    facts = partial / FACTS_FILE
+    if not facts.is_file():
+        return False
+    with facts.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

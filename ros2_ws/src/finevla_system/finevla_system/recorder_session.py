@@ -59,7 +59,7 @@ class RecordingSession:
                 "the recording could not be written",
                 where=self._writer.path,
                 found=self._error,
-                remedy="check the disk; what was written lies in the folder .recording beside the bags",
+                remedy="check the disk; `finevla convert --repair` saves what was written",
             ) from self._error
         return self._writer.close(info), dict(self._writer.counts)
 

@@ -18,6 +18,7 @@ from finevla.dataset.encode import PROFILES, Profile, VideoSettings
 from finevla.errors import BagError, ContractError, FineVLAError
 from finevla.stages.convert.find import find_bags
 from finevla.stages.convert.layout import Dataset, pack, write_language
+from finevla.stages.convert.mend import mended
 from finevla.stages.convert.work import Converted, Job, convert_bag
 from finevla.stages.pool import map_jobs
 from finevla.stages.report import Rejected, atomic_directory, write_report
@@ -39,6 +40,8 @@ class Config:
     """Format of the dataset."""
     max_gap_s: float | None = None
     """Episodes with a longer time between two frames are rejected; by default 1.5 frame periods, 0.15 s."""
+    repair: bool = False
+    """Mend bags that a crash left behind: a whole copy beside each, as far as it goes."""
     include_failures: bool = False
     """Keep episodes that the operator labeled as failures."""
     cameras: str = ""
@@ -73,7 +76,7 @@ def convert(config: Config, contract: RobotContract | None = None) -> dict[str, 
             remedy="set rates_hz.frame in the contract to a whole number",
         )
     started = time.monotonic()
-    bags = find_bags(config.bags)
+    bags = mended(config.bags) if config.repair else find_bags(config.bags)
     cameras = robot.chosen_cameras(config.cameras)
     settings = video_settings(config)
     with atomic_directory(config.out) as folder:

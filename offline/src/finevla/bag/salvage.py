@@ -1,0 +1,137 @@
+"""Messages out of an MCAP file that ends too early: after a crash, a full disk, or half a copy.
+
+A whole file is read by its index at the end. Here it is read from the front, record by record, up to the
+first that is not complete. Format: https://mcap.dev/spec (records, chunks, little endian).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from backports import zstd
+from lz4.frame import decompress as lz4_decompress
+
+from finevla.errors import BagError
+
+MAGIC = b"\x89MCAP0\r\n"
+SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
+_LAST_OPCODE = 0x0F
+_HEAD = struct.Struct("<BQ")
+_CHUNK_HEAD = struct.Struct("<QQQI")
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A topic of the file, with its type and the definition of that type."""
+
+    topic: str
+    msgtype: str
+    encoding: str
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A message, serialized as it was recorded; `stamp_ns` is the log time."""
+
+    channel: Channel
+    stamp_ns: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class Salvage:
+    """Reads one file; iterate it once.
+
+    Attributes:
+        path: The file.
+        complete: After iterating: whether the file has its end.
+        used: After iterating: bytes up to the first record that is not complete.
+    """
+
+    path: Path
+    complete: bool = False
+    used: int = 0
+    _schemas: dict[int, tuple[str, str]] = field(default_factory=dict)
+    _channels: dict[int, Channel] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Saved]:
+        """All messages that are whole, in the order of the file.
+
+        Raises:
+            BagError: It is no MCAP file.
+        """
+        with self.path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise BagError(
+                    "this is no MCAP file",
+                    where=self.path,
+                    found=f"{self.path.stat().st_size} bytes with another beginning",
+                    remedy="nothing can be saved from it; record again",
+                )
+            self.used = file.tell()
+            yield from self._records(file)
+
+    def _records(self, file: BinaryIO) -> Iterator[Saved]:
+        while len(head := file.read(_HEAD.size)) == _HEAD.size:
+            opcode, length = _HEAD.unpack(head)
+            if not 0 < opcode <= _LAST_OPCODE:
+                return
+            if opcode == DATA_END:
+                self.complete = True
+                return
+            content = file.read(length)
+            if opcode == CHUNK:
+                yield from self._chunk(content)
+            elif len(content) == length:
+                yield from self._record(opcode, content)
+            if len(content) < length:
+                return
+            self.used = file.tell()
+
+    def _chunk(self, content: bytes) -> Iterator[Saved]:
+        """The messages of a chunk; of one that is cut short those before the cut, if it is not compressed."""
+        if len(content) < _CHUNK_HEAD.size + 4:
+            return
+        compression, place = _text(content, _CHUNK_HEAD.size)
+        if len(content) < place + 8:
+            return
+        (size,) = struct.unpack_from("<Q", content, place)
+        data = content[place + 8 : place + 8 + size]
+        if compression and len(data) < size:
+            return
+        unpack = {"": bytes, "zstd": zstd.decompress, "lz4": lz4_decompress}[compression]
+        data, place = unpack(data), 0
+        while place + _HEAD.size <= len(data):
+            opcode, length = _HEAD.unpack_from(data, place)
+            place += _HEAD.size
+            if not 0 < opcode <= _LAST_OPCODE or place + length > len(data):
+                return
+            yield from self._record(opcode, data[place : place + length])
+            place += length
+
+    def _record(self, opcode: int, content: bytes) -> Iterator[Saved]:
+        if opcode == SCHEMA:
+            (number,) = struct.unpack_from("<H", content)
+            name, place = _text(content, 2)
+            _, place = _text(content, place)
+            self._schemas[number] = (name, _text(content, place)[0])
+        elif opcode == CHANNEL:
+            number, schema = struct.unpack_from("<HH", content)
+            topic, place = _text(content, 4)
+            encoding, _ = _text(content, place)
+            msgtype, definition = self._schemas[schema]
+            self._channels[number] = Channel(topic, msgtype, encoding, definition)
+        elif opcode == MESSAGE:
+            number, _, stamp_ns = struct.unpack_from("<HIQ", content)
+            yield Saved(self._channels[number], stamp_ns, content[22:])
+
+
+def _text(content: bytes, place: int) -> tuple[str, int]:
+    (length,) = struct.unpack_from("<I", content, place)
+    end = place + 4 + length
+    return content[place + 4 : end].decode(), end

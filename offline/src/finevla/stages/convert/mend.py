@@ -1,0 +1,67 @@
+"""Which bags a crash left behind, and whole ones in their place."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from finevla.bag import EpisodeReader
+from finevla.bag.repair import repair
+from finevla.bag.writer import RECORDING_DIR, is_growing
+from finevla.errors import BagError, FineVLAError
+from finevla.stages.convert.find import find_bags, is_bag
+
+log = logging.getLogger("finevla.convert")
+SUFFIX = "_repaired"
+"""What the name of a repaired bag ends with; one out of `.recording` has the name it would have had."""
+
+
+def mended(paths: tuple[Path, ...]) -> list[Path]:
+    """The bags of these paths, broken ones replaced by whole ones, which are written where they are not yet.
+
+    What cannot be repaired stays in the list, so that the conversion rejects it by name. Broken bags are
+    kept, and one that is being recorded is left alone.
+
+    Raises:
+        BagError: A path does not exist, or no bag is there.
+    """
+    for path in paths:
+        growing = path / RECORDING_DIR
+        for left in sorted(growing.iterdir()) if growing.is_dir() else []:
+            if not (path / left.name).exists() and is_bag(left) and not is_growing(left):
+                _repair(left, path / left.name)
+    found = [_whole(bag) for bag in find_bags(paths)]
+    return list(dict.fromkeys(found))
+
+
+def _whole(bag: Path) -> Path:
+    target = bag.with_name(bag.name + SUFFIX)
+    if bag.name.endswith(SUFFIX) or not _broken(bag):
+        return bag
+    return target if target.exists() or _repair(bag, target) else bag
+
+
+def _broken(bag: Path) -> bool:
+    """Whether a bag lacks its metadata or its index."""
+    try:
+        with EpisodeReader(bag):
+            return False
+    except FineVLAError:
+        return True
+
+
+def _repair(broken: Path, out: Path) -> bool:
+    try:
+        done = repair(broken, out)
+    except BagError as err:
+        log.warning("cannot repair %s: %s", broken, err.what)
+        return False
+    log.warning(
+        "repaired %s: %d messages over %.1f s saved in %s, %d bytes behind them lost",
+        broken,
+        done.messages,
+        done.seconds,
+        out.name,
+        done.lost_bytes,
+    )
+    return True
