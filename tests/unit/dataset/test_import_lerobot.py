@@ -101,6 +101,16 @@ def test_the_older_format_gets_statistics_of_its_episodes(tmp_path: Path) -> Non
     assert new.tasks_of(1) == tuple(TASKS[t] for t in TASKS_OF[1])
 
 
+def test_a_value_that_is_not_a_number_is_the_same_there(tmp_path: Path) -> None:
+    root = write_foreign(tmp_path / "v21", "v2.1")
+    table = pq.read_table(data(root))
+    rewards = table["next.reward"].to_numpy().copy()
+    rewards[2] = np.nan
+    place = table.column_names.index("next.reward")
+    pq.write_table(table.set_column(place, "next.reward", pa.array(rewards)), data(root))
+    brought(root, tmp_path / "v30", "v3.0")
+
+
 def test_what_lerobot_wrote_itself_can_go_back_to_the_older_format(tmp_path: Path) -> None:
     """AV1 as LeRobot encodes it; every episode begins with a key frame inside a file of several."""
     from foreign_lerobot import picture
@@ -189,6 +199,7 @@ DAMAGED: dict[str, tuple[Damage, str]] = {
     "no dataset at all": (lambda r: shutil.rmtree(r), "not a LeRobot dataset"),
     "info.json is no JSON": (lambda r: (r / "meta/info.json").write_text("{"), "not a LeRobot dataset"),
     "a format of tomorrow": (lambda r: info(r, codebase_version="v9.0"), "unknown format"),
+    "half a frame per second": (lambda r: info(r, fps=14.5), "metadata of the dataset are incomplete"),
     "no rate": (lambda r: info(r, fps=None), "metadata of the dataset are incomplete"),
     "no tasks": (lambda r: (r / "meta/tasks.jsonl").unlink(), "metadata of the dataset are incomplete"),
     "a task without number": (lambda r: rows(r, "tasks.jsonl", lambda x: x[1:]), "incomplete"),

@@ -212,7 +212,8 @@ def open_dataset(root: Path) -> Opened:
         promised = (int(info["total_episodes"]), int(info["total_frames"]))
         found = (len(rows), sum(int(row["length"]) for row in rows))
         numbers = [int(row["episode_index"]) for row in rows]
-        _ = info["features"], int(info["fps"]), info["data_path"]
+        if int(info["fps"]) != float(info["fps"]) or not {"features", "data_path"} <= set(info):
+            raise ValueError(f"{info['fps']} frames per second, or no features or data_path")
     except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as err:
         raise DatasetError(
             "the metadata of the dataset are incomplete",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from finevla.dataset.read import Opened
-from finevla.dataset.stats import Stats
+from finevla.dataset.stats import Stats, values
 from finevla.dataset.video import digest
 from finevla.stages.import_.lerobot import WRITTEN
 from finevla.stages.report import progress
@@ -62,7 +63,7 @@ def _episodes(source: Opened, out: Opened) -> Iterator[Finding]:
     with progress("episodes") as bar:
         row = bar.add_task("comparing", total=len(out.rows))
         for number in range(len(out.rows)):
-            if not source.table(number).equals(out.table(number)):
+            if not _equal(source.table(number), out.table(number)):
                 columns.append(number)
             for key, changed in pictures.items():
                 first, second = (digest(o.piece(number, key), o.fps) for o in (source, out))
@@ -72,6 +73,22 @@ def _episodes(source: Opened, out: Opened) -> Iterator[Finding]:
     yield _told_of_episodes("columns, every value", columns)
     for key, changed in pictures.items():
         yield _told_of_episodes(f"{key}, every encoded picture", changed)
+
+
+def _equal(first: pa.Table, second: pa.Table) -> bool:
+    """Whether two tables have the same columns, types and values; Arrow alone calls NaN unequal to itself."""
+    if first.equals(second):
+        return True
+    if first.schema != second.schema or len(first) != len(second):
+        return False
+    return all(
+        first[key].equals(second[key]) or _equal_with_nan(first, second, key) for key in first.column_names
+    )
+
+
+def _equal_with_nan(first: pa.Table, second: pa.Table, key: str) -> bool:
+    pair = [values(table, key) for table in (first, second)]
+    return pair[0].dtype.kind == "f" and np.array_equal(*pair, equal_nan=True)
 
 
 def _told_of_episodes(what: str, changed: list[int]) -> Finding:
