@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from finevla.dataset.read import Opened
 from finevla.dataset.stats import Stats, values
@@ -81,14 +82,12 @@ def _equal(first: pa.Table, second: pa.Table) -> bool:
         return True
     if first.schema != second.schema or len(first) != len(second):
         return False
-    return all(
-        first[key].equals(second[key]) or _equal_with_nan(first, second, key) for key in first.column_names
-    )
+    names = [name for name in first.column_names if not first[name].equals(second[name])]
+    return all(_equal_with_nan(values(first, name), values(second, name)) for name in names)
 
 
-def _equal_with_nan(first: pa.Table, second: pa.Table, key: str) -> bool:
-    pair = [values(table, key) for table in (first, second)]
-    return pair[0].dtype.kind == "f" and np.array_equal(*pair, equal_nan=True)
+def _equal_with_nan(first: NDArray[Any], second: NDArray[Any]) -> bool:
+    return first.dtype.kind == "f" and np.array_equal(first, second, equal_nan=True)
 
 
 def _told_of_episodes(what: str, changed: list[int]) -> Finding:
@@ -113,9 +112,9 @@ def _of_stats(what: str, pairs: list[tuple[dict[str, Stats], dict[str, Stats]]],
 
 def _unequal(before: Mapping[str, Stats], after: Mapping[str, Stats]) -> Iterator[tuple[str, str]]:
     for key, entry in before.items():
-        for name, values in entry.items():
+        for name, told in entry.items():
             found = after.get(key, {}).get(name)
-            if found is None or not np.array_equal(values, found, equal_nan=True):
+            if found is None or not np.array_equal(told, found, equal_nan=True):
                 yield key, name
 
 
