@@ -57,11 +57,12 @@ def test_live_frames_are_the_frames_of_the_dataset(
     offline = read_episode(bag, CONTRACT, 1.0)
     frames = live(bag, delay_ms)
     assert len(frames) == offline.length
+    pictures = {camera: tuple(images) for camera, images in offline.images.items()}
     for k, frame in enumerate(frames):
         assert frame.stamp_ns == offline.stamps_ns[k]
         np.testing.assert_array_equal(frame.state.astype(np.float32), offline.state[k])
         for camera, image in frame.images.items():
-            np.testing.assert_array_equal(image, decode(offline.images[camera][k]))
+            np.testing.assert_array_equal(image, decode(pictures[camera][k]))
 
 
 def test_the_last_frame_of_a_bag_needs_no_later_message(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from finevla.bag import EpisodeReader, EpisodeWriter, ImageEvent, JointEvent, TextEvent, relabel
 from finevla.bag.images import decode, encode_jpeg
+from finevla.bag.pictures import Pictures
 from finevla.bag.reader import EncodedImage
 from finevla.bag.types import typestore
 from finevla.bag.writer import RECORDING_DIR
@@ -211,3 +212,16 @@ def test_type_hashes_are_those_of_the_built_messages() -> None:
         hashes = json.loads((share / f"{name}.json").read_text())["type_hashes"]
         built = next(h["hash_string"] for h in hashes if h["type_name"] == f"finevla_msgs/msg/{name}")
         assert typestore().hash_rihs01(f"finevla_msgs/msg/{name}") == built
+
+
+def test_pictures_come_out_of_the_bag_one_by_one(tmp_path: Path) -> None:
+    bag = fake_bag(tmp_path, seconds=0.9)
+    with EpisodeReader(bag, CONTRACT) as reader:
+        every = list(reader.images("cam_left_wrist"))
+    places = (0, 0, 3, 2, 2, 5)
+    some = Pictures(bag, CONTRACT, "cam_left_wrist", places)
+    assert len(some) == 6
+    for _ in range(2):
+        assert list(some) == [every[place] for place in places]
+    with pytest.raises(BagError, match="changed while it was read"):
+        list(Pictures(bag, CONTRACT, "cam_left_wrist", (1, len(every))))

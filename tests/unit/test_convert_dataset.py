@@ -74,7 +74,7 @@ def test_lerobot_opens_it_and_frames_equal_the_bag(v30: Path, episodes: list[Epi
                 for name, camera in CONTRACT.cameras.items():
                     shown = item[camera.key].permute(1, 2, 0).numpy().astype(int)
                     # H.264 is lossy; neighbouring frames of the bag differ by more than 6.
-                    assert np.abs(shown - decode(episode.images[name][k])).mean() < 2.5
+                    assert np.abs(shown - decode(tuple(episode.images[name])[k])).mean() < 2.5
             row += 1
 
 
@@ -141,7 +141,9 @@ def test_statistics_are_those_of_the_frames(v30: Path, episodes: list[Episode]) 
     actions = np.concatenate([e.action for e in episodes])
     np.testing.assert_allclose(stats["action"]["mean"], actions.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(stats["action"]["q90"], np.quantile(actions, 0.9, axis=0), atol=1e-6)
-    sample = np.stack([decode(image) for e in episodes for image in e.images["cam_high"][::10]]) / 255.0
+    sample = (
+        np.stack([decode(image) for e in episodes for image in tuple(e.images["cam_high"])[::10]]) / 255.0
+    )
     np.testing.assert_allclose(
         np.array(stats[CAMERA.key]["mean"]).ravel(), sample.mean(axis=(0, 1, 2)), atol=1e-6
     )

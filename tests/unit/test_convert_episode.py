@@ -137,7 +137,7 @@ def test_a_raw_image_cut_short_rejects_its_bag_by_name(
     episode = read_episode(bag, CONTRACT)
     raw = EncodedImage("rgb8", b"\0" * (320 * 3 * 240 - 1), height=240, width=320, step=960)
     name = "cam_left_wrist"
-    cut = replace(episode, images={**episode.images, name: (raw, *episode.images[name][1:])})
+    cut = replace(episode, images={**episode.images, name: (raw, *tuple(episode.images[name])[1:])})
     monkeypatch.setattr("finevla.stages.convert.work.read_episode", lambda *_: cut)
     result = convert_bag(job(bag, tmp_path))
     assert isinstance(result, Rejected)

@@ -88,7 +88,7 @@ def test_lerobot_opens_a_dataset_of_every_profile(tmp_path: Path, profile: Profi
     assert len(dataset) == 2 * episode.length
     for camera in CONTRACT.cameras.values():
         got = dataset[episode.length + 3][camera.key].numpy()
-        wanted = decode(episode.images[camera.name][3]).astype(int)
+        wanted = decode(tuple(episode.images[camera.name])[3]).astype(int)
         error = np.abs(np.moveaxis(got, 0, -1) - wanted)
         assert error.mean() < 4, "the same picture, and no other frame"
     info = dataset.meta.features[CONTRACT.cameras["cam_high"].key]["info"]

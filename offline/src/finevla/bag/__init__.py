@@ -4,7 +4,8 @@ A storey of its own between `contract` and everything that records or converts: 
 and the message types, but no world, no policy and no stage.
 """
 
-from finevla.bag.reader import EncodedImage, EpisodeReader, ImageEvent, JointEvent, TextEvent, relabel
+from finevla.bag.metadata import relabel
+from finevla.bag.reader import EncodedImage, EpisodeReader, ImageEvent, JointEvent, TextEvent
 from finevla.bag.writer import EpisodeWriter
 
 __all__ = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,19 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from finevla.bag.messages import LEVELS
+from finevla.bag.metadata import facts_of, read_metadata
 from finevla.bag.types import typestore
 from finevla.contract.dimensions import Dimension, DimensionValue
 from finevla.contract.episode import (
-    CONTRACT_KEY,
-    EPISODE_KEY,
-    EpisodeInfo,
     RecordedTopic,
     Role,
-    info_from_json,
     recorded_topics,
 )
 from finevla.contract.frame import NS_PER_S
@@ -117,8 +111,8 @@ class EpisodeReader:
                 found="no metadata.yaml" if self.path.exists() else "nothing",
                 remedy="give a bag directory; `finevla convert --repair` mends what a crash left behind",
             )
-        metadata = _metadata(self.path)
-        self.info, self.contract_yaml = _facts(metadata, self.path)
+        metadata = read_metadata(self.path)
+        self.info, self.contract_yaml = facts_of(metadata, self.path)
         try:
             self._reader = AnyReader([self.path], default_typestore=typestore())
             self._reader.open()
@@ -148,12 +142,27 @@ class EpisodeReader:
             BagError: The file ends early or a message cannot be read.
             ContractError: The joint names are not those of the contract, or a value is not finite.
         """
-        topics = {connection.id: topic for connection, topic in self._wanted}
+        yield from self._read(self._wanted)
+
+    def images(self, camera: str) -> Iterator[EncodedImage]:
+        """All images of one camera, in the order in which `events` has them.
+
+        Raises:
+            BagError: As `events`.
+        """
+        for event in self._read(
+            [(c, t) for c, t in self._wanted if t.role is Role.CAMERA and t.source == camera]
+        ):
+            assert isinstance(event, ImageEvent)  # noqa: S101  # no other topic was asked for
+            yield event.image
+
+    def _read(self, wanted: list[tuple[Connection, RecordedTopic]]) -> Iterator[Event]:
+        topics = {connection.id: topic for connection, topic in wanted}
         if not topics:
             return
         decode = self._reader.deserialize
         try:
-            for connection, _, raw in self._reader.messages([c for c, _ in self._wanted]):
+            for connection, _, raw in self._reader.messages([c for c, _ in wanted]):
                 yield self._event(topics[connection.id], decode(raw, connection.msgtype))
         except _DAMAGE as err:
             raise BagError(
@@ -241,59 +250,3 @@ def _encoded(message: Any, where: str) -> EncodedImage:
         found=found,
         remedy="record the /compressed topic with JPEG",
     )
-
-
-def _metadata(path: Path) -> dict[str, Any]:
-    try:
-        document = YAML(typ="safe").load((path / "metadata.yaml").read_text())
-        information: dict[str, Any] = document["rosbag2_bagfile_information"]
-    except (YAMLError, OSError, KeyError, TypeError, UnicodeDecodeError) as err:
-        raise BagError(
-            "the metadata of the bag cannot be read",
-            where=path / "metadata.yaml",
-            found=err,
-            remedy="run `ros2 bag reindex` on the bag",
-        ) from err
-    return information
-
-
-def _facts(metadata: dict[str, Any], path: Path) -> tuple[EpisodeInfo, str]:
-    custom = metadata.get("custom_data") or {}
-    if EPISODE_KEY in custom:
-        info = info_from_json(custom[EPISODE_KEY], str(path))
-    else:
-        info = EpisodeInfo(path.name)
-    return info, str(custom.get(CONTRACT_KEY, ""))
-
-
-def read_custom_data(path: Path) -> dict[str, str]:
-    """The custom data of a bag's metadata, unchanged.
-
-    Raises:
-        BagError: The metadata cannot be read.
-    """
-    return {str(key): str(value) for key, value in (_metadata(path).get("custom_data") or {}).items()}
-
-
-def relabel(path: Path, outcome: str, note: str | None = None) -> EpisodeInfo:
-    """Changes the outcome (and note) of a finished bag, in its metadata only.
-
-    Returns:
-        The facts as they now stand.
-
-    Raises:
-        BagError: The path is no bag or the outcome is not known.
-    """
-    metadata = _metadata(path)
-    info = _facts(metadata, path)[0].labeled(outcome, note)
-    metadata["custom_data"] = {**(metadata.get("custom_data") or {}), EPISODE_KEY: info.to_json()}
-    target = path / "metadata.yaml"
-    temporary = path / ".metadata.yaml.new"
-    yaml = YAML(typ="safe")
-    yaml.default_flow_style = False
-    with temporary.open("w") as stream:
-        yaml.dump({"rosbag2_bagfile_information": metadata}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(target)
-    return info

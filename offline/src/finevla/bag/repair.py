@@ -12,7 +12,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from finevla.bag.reader import read_custom_data
+from finevla.bag.metadata import read_custom_data
 from finevla.bag.salvage import Channel, Salvage
 from finevla.bag.types import typestore
 from finevla.bag.writer import FACTS_FILE, RECORDING_DIR, tidy

@@ -13,9 +13,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from finevla.bag import EncodedImage
-from finevla.bag.images import decode
-
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 SAMPLE_EVERY = 10
 """One image in so many is counted."""
@@ -88,11 +85,6 @@ def levels(pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.int64]:
         for channel in range(3):
             counts[channel] += np.bincount(pixels[..., channel].ravel(), minlength=256)
     return counts
-
-
-def histogram(images: Sequence[EncodedImage]) -> NDArray[np.int64]:
-    """Counts of the 256 levels per channel over every tenth image, shape (3, 256)."""
-    return levels(decode(image) for image in images[::SAMPLE_EVERY])
 
 
 def of_histogram(counts: NDArray[np.int64]) -> Stats:

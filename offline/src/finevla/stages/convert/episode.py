@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finevla.bag import EncodedImage, EpisodeReader, ImageEvent, JointEvent, TextEvent
+from finevla.bag.pictures import Pictures
 from finevla.contract.assemble import NO_IMAGE, Frame, FrameAssembler
 from finevla.contract.clock import JointTrack, to_ns
 from finevla.contract.dimensions import DimensionValue
@@ -20,6 +20,7 @@ from finevla.contract.episode import EpisodeInfo, Role
 from finevla.contract.instruction import Level, parse
 from finevla.contract.robot import ARM_SIDES, RobotContract
 from finevla.errors import BagError, ContractError, InstructionError
+from finevla.stages.convert.digest import EpisodeDigest
 
 LEADER_GAP = "leader_gap"
 GAP_PERIODS = 1.5
@@ -45,8 +46,8 @@ class EpisodeRejectedError(BagError):
 class Episode:
     """The frames of one bag.
 
-    `state` and `action` are float32, shape (n, 14), rad and m, in contract order; `images` holds n
-    encoded images per camera; `stamps_ns` the n stamps of the pivot camera.
+    `state` and `action` are float32, shape (n, 14), rad and m, in contract order; `images` gives n
+    encoded images per camera, out of the bag; `stamps_ns` the n stamps of the pivot camera.
     """
 
     bag: str
@@ -57,7 +58,7 @@ class Episode:
     stamps_ns: tuple[int, ...]
     state: NDArray[np.float32]
     action: NDArray[np.float32]
-    images: Mapping[str, tuple[EncodedImage, ...]]
+    images: Mapping[str, Iterable[EncodedImage]]
     dropped: Mapping[str, int]
     surplus: int
 
@@ -66,24 +67,25 @@ class Episode:
         """Number of frames, n."""
         return len(self.stamps_ns)
 
+    def begin_digest(self) -> EpisodeDigest:
+        """The digest of texts and numbers; the images of all cameras follow."""
+        said = [f"{v.dimension}/{v.slot}={v.value}" for v in self.dimensions]
+        return EpisodeDigest([self.task, self.level, *said], self.state, self.action)
+
     def digest(self) -> str:
         """SHA-256 of everything that a policy can see: texts, numbers, image bytes."""
-        sha = hashlib.sha256()
-        said = [f"{v.dimension}/{v.slot}={v.value}" for v in self.dimensions]
-        sha.update("\n".join([self.task, self.level, *said]).encode())
-        sha.update(self.state.tobytes() + self.action.tobytes())
+        seen = self.begin_digest()
         for camera in sorted(self.images):
             for image in self.images[camera]:
-                sha.update(f"{camera} {image.encoding} {len(image.data)}\n".encode())
-                sha.update(image.data)
-        return sha.hexdigest()
+                seen.add(camera, image)
+        return seen.hexdigest()
 
 
 @dataclass(slots=True)
 class _Streams:
-    """What one pass over a bag collects."""
+    """What one pass over a bag collects; an image is the number that it has among those of its camera."""
 
-    frames: list[Frame[EncodedImage]]
+    frames: list[Frame[int]]
     leaders: dict[str, JointTrack]
     said: list[TextEvent]
     parsed: list[TextEvent]
@@ -166,12 +168,14 @@ def _check_topics(reader: EpisodeReader, kept: Sequence[str]) -> None:
 
 
 def _collect(reader: EpisodeReader, contract: RobotContract, cameras: Sequence[str] | None) -> _Streams:
-    assembler: FrameAssembler[EncodedImage] = FrameAssembler(contract, cameras)
+    assembler: FrameAssembler[int] = FrameAssembler(contract, cameras)
+    seen: Counter[str] = Counter()
     gap_ns = to_ns(contract.sync.joint_gap_s)
     streams = _Streams([], {side: JointTrack(gap_ns) for side in ARM_SIDES}, [], [], assembler.dropped)
     for event in reader.events():
         if isinstance(event, ImageEvent):
-            assembler.push_image(event.camera, event.stamp_ns, event.image)
+            assembler.push_image(event.camera, event.stamp_ns, seen[event.camera])
+            seen[event.camera] += 1
             if event.camera == assembler.pivot:
                 streams.pivots_ns.append(event.stamp_ns)
         elif isinstance(event, JointEvent) and event.role is Role.FEEDBACK:
@@ -193,7 +197,7 @@ def _episode(
     bag: Path, info: EpisodeInfo, streams: _Streams, contract: RobotContract, max_gap_s: float | None
 ) -> Episode:
     task = _task(bag, info, streams)
-    frames: list[Frame[EncodedImage]] = []
+    frames: list[Frame[int]] = []
     actions: list[NDArray[np.float64]] = []
     for frame in streams.frames:
         commands = {side: track.at(frame.stamp_ns) for side, track in streams.leaders.items()}
@@ -217,7 +221,10 @@ def _episode(
         stamps_ns=tuple(stamps_ns),
         state=np.array([frame.state for frame in frames], dtype=np.float32),
         action=np.array(actions, dtype=np.float32),
-        images={camera: tuple(frame.images[camera] for frame in frames) for camera in frames[0].images},
+        images={
+            camera: Pictures(bag, contract, camera, tuple(frame.images[camera] for frame in frames))
+            for camera in frames[0].images
+        },
         dropped=dict(streams.dropped),
         surplus=streams.surplus,
     )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from finevla.bag import EncodedImage
+from finevla.bag.images import decode
 from finevla.bag.language import EpisodeLanguage, read_language
 from finevla.contract.dimensions import DimensionValue
 from finevla.contract.instruction import Level
 from finevla.contract.robot import RobotContract, contract_from_document
 from finevla.dataset.encode import VideoSettings, encode
-from finevla.dataset.stats import histogram
+from finevla.dataset.stats import SAMPLE_EVERY, levels
 from finevla.errors import BagError
+from finevla.stages.convert.digest import EpisodeDigest
 from finevla.stages.convert.episode import Episode, EpisodeRejectedError, read_episode
 from finevla.stages.report import Rejected
 
@@ -81,19 +84,14 @@ def convert_bag(job: Job) -> Converted | Rejected:
 def _encoded(job: Job, episode: Episode, contract: RobotContract) -> Converted:
     videos: dict[str, Path] = {}
     histograms: dict[str, NDArray[np.int64]] = {}
-    for name in job.cameras:
+    seen, fps = episode.begin_digest(), round(contract.rates_hz.frame)
+    for name in sorted(job.cameras):
         camera = contract.cameras[name]
         videos[name] = job.scratch / name / f"{job.number:06d}.mp4"
-        images = episode.images[name]
+        histograms[name] = np.zeros((3, 256), np.int64)
+        images = _noted(name, episode.images[name], seen, histograms[name])
         try:
-            encode(
-                images,
-                videos[name],
-                (camera.width, camera.height),
-                round(contract.rates_hz.frame),
-                job.settings,
-            )
-            histograms[name] = histogram(images)
+            encode(images, videos[name], (camera.width, camera.height), fps, job.settings)
         except (ValueError, BagError) as err:
             raise EpisodeRejectedError(
                 "bad_image",
@@ -105,7 +103,7 @@ def _encoded(job: Job, episode: Episode, contract: RobotContract) -> Converted:
             ) from err
     return Converted(
         bag=episode.bag,
-        digest=episode.digest(),
+        digest=seen.hexdigest(),
         task=episode.task,
         level=episode.level,
         dimensions=episode.dimensions,
@@ -121,6 +119,17 @@ def _encoded(job: Job, episode: Episode, contract: RobotContract) -> Converted:
         surplus=episode.surplus,
         language=_language(job.bag, episode.task),
     )
+
+
+def _noted(
+    camera: str, images: Iterable[EncodedImage], seen: EpisodeDigest, counts: NDArray[np.int64]
+) -> Iterator[EncodedImage]:
+    """The images on their way to the encoder; what it took goes into the digest, every tenth is counted."""
+    for number, image in enumerate(images):
+        yield image
+        seen.add(camera, image)
+        if number % SAMPLE_EVERY == 0:
+            counts += levels([decode(image)])
 
 
 def _language(bag: Path, task: str) -> EpisodeLanguage | None:
