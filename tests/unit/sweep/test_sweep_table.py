@@ -16,7 +16,7 @@ from finevla.stages.evaluate.intervals import wilson
 from finevla.stages.sweep import published
 from finevla.stages.sweep.cell import evaluation
 from finevla.stages.sweep.count import against_raw, point, separated
-from finevla.stages.sweep.ledger import Ledger
+from finevla.stages.sweep.ledger import QUEUED, Ledger
 from finevla.stages.sweep.manifest import ManifestError, prove
 from finevla.stages.sweep.plan import MIXES, Cell, SweepError, plan_cells
 from finevla.stages.sweep.plot import draw_curve
@@ -198,9 +198,11 @@ def test_files_of_a_sweep_are_made(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.begin(SETTINGS)
     cells = plan_cells(["oft"], ["raw", "1:1", "fg"], [0, 1])
+    for asked in cells:
+        ledger.note(QUEUED, asked)
     for made in cells[:5]:
         ledger.keep(made, document(job(tmp_path, made)))
-    summary = draw(ledger, cells)
+    summary = draw(ledger)
     assert summary["missing"] == ["oft-fg-seed1"]
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(summary))
     assert (tmp_path / "table.md").read_text() == markdown(summary)

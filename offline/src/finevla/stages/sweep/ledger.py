@@ -19,6 +19,8 @@ from finevla.files import plain
 from finevla.stages.sweep.plan import Cell, CellJob, Settings, SweepError
 
 SETTINGS_FILE, LEDGER_FILE, LOCK_FILE = "sweep.json", "ledger.jsonl", ".lock"
+QUEUED = "queued"
+"""The event of a cell that is going to be run."""
 _ELSEWHERE = "give another --out, or the flags that the folder was begun with"
 
 
@@ -112,6 +114,13 @@ class Ledger:
         row = {"time": round(time.time(), 3), "event": event, "cell": cell.name, **details}
         with (self.out / LEDGER_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain(row), ensure_ascii=False) + "\n")
+
+    def asked(self) -> list[str]:
+        """Names of all cells that any sweep into this folder was to run, in order."""
+        path = self.out / LEDGER_FILE
+        lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        return list(dict.fromkeys(row["cell"] for row in rows if row["event"] == QUEUED))
 
     def result(self, job: CellJob) -> dict[str, Any] | None:
         """The result of a cell; None where there is none yet.

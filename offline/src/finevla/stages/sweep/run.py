@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finevla.stages.sweep.execute import CellFunction, run_local, run_ray
-from finevla.stages.sweep.ledger import Ledger
+from finevla.stages.sweep.ledger import QUEUED, Ledger
 from finevla.stages.sweep.plan import CellJob
 from finevla.stages.sweep.watch import Watch
 
@@ -45,7 +45,7 @@ def run_sweep(work: CellFunction, jobs: Sequence[CellJob], ledger: Ledger, execu
     done: list[str] = []
     failed: list[str] = []
     for job in missing:
-        ledger.note("queued", job.cell, config_hash=job.config_hash)
+        ledger.note(QUEUED, job.cell, config_hash=job.config_hash)
     with Watch(missing, len(complete)) as watch:
         for job, ended in _ended(work, missing, executor, watch):
             try:

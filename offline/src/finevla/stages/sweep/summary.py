@@ -9,7 +9,7 @@ from finevla.stages.sweep import published
 from finevla.stages.sweep.count import against_raw, curves
 from finevla.stages.sweep.ledger import Ledger, write_whole
 from finevla.stages.sweep.manifest import prove
-from finevla.stages.sweep.plan import Cell, SweepError
+from finevla.stages.sweep.plan import SweepError
 from finevla.stages.sweep.table import markdown
 from finevla.stages.sweep.verdict import verdict
 
@@ -65,14 +65,16 @@ def summarize(
     }
 
 
-def draw(ledger: Ledger, cells: Sequence[Cell], *, plot: bool = True) -> dict[str, Any]:
+def draw(ledger: Ledger, *, plot: bool = True) -> dict[str, Any]:
     """Writes summary, table and curve of what is in the folder; gives the summary.
+
+    Cells that were asked for, by whichever command, and are not there are named as missing.
 
     Raises:
         ManifestError, SweepError: As in `summarize`. Nothing is written.
     """
     results, failures = ledger.results(), ledger.failures()
-    missing = [cell.name for cell in cells if cell.name not in results]
+    missing = [name for name in ledger.asked() if name not in results]
     failed = {name: (str(row["error"]).splitlines() or [""])[0] for name, row in failures.items()}
     summary = summarize(results, ledger.settings(), missing, failed)
     write_whole(ledger.out / SUMMARY_FILE, summary)

@@ -94,7 +94,7 @@ def main(config: Config) -> int:
         with ledger.alone():
             ledger.begin(jobs[0].settings)
             swept = run_sweep(run_cell, jobs, ledger, executor)
-    summary = draw(ledger, [job.cell for job in jobs])
+    summary = draw(ledger)
     print(closing_words(summary, config.out))
     return 1 if swept.failed else 0
 
