@@ -62,20 +62,10 @@ def problems_of(
     tally, videos, start = Tally(), _Videos(opened), 0
     stats: list[Mapping[str, Stats]] = []
     for number in range(len(opened.rows)):
-        try:
-            table = opened.table(number)
-        except DatasetError as err:
-            tally.add(number, [("data cannot be read", f"{err.what}, {err.found}")])
-        else:
-            absent = list(_columns(table, opened.features))
-            tally.add(number, absent)
-            if not absent:
-                tally.add(number, _indices(opened, number, table, start))
-                tally.add(number, _numbers(table, opened.features))
-                stats.append(of_table(table, opened.features))
-                tally.add(number, _compared(stats[-1], opened.stats(number)))
-                tally.add(number, more(table))
+        problems, found = _data(opened, number, start, more)
+        tally.add(number, problems)
         tally.add(number, videos.problems(number))
+        stats += [found] if found else []
         start += opened.length(number)
         advance()
     lines = tally.lines()
@@ -83,6 +73,26 @@ def problems_of(
         whole = _compared(aggregate(stats), opened.whole_stats)
         lines += [f"{kind} of the dataset: {detail}" for kind, detail in whole]
     return lines
+
+
+def _data(
+    opened: Opened, number: int, start: int, more: Callable[[pa.Table], Iterable[Problem]]
+) -> tuple[list[Problem], dict[str, Stats]]:
+    """What is wrong with the columns of an episode, and their statistics, if they can be read at all."""
+    try:
+        table = opened.table(number)
+    except DatasetError as err:
+        return [("data cannot be read", f"{err.what}, {err.found}")], {}
+    if absent := list(_columns(table, opened.features)):
+        return absent, {}
+    stats = of_table(table, opened.features)
+    problems = [
+        *_indices(opened, number, table, start),
+        *_numbers(table, opened.features),
+        *_compared(stats, opened.stats(number)),
+        *more(table),
+    ]
+    return problems, stats
 
 
 def _columns(table: pa.Table, features: Mapping[str, Any]) -> Iterator[Problem]:
