@@ -96,6 +96,7 @@ class GraphClient:
         self._connect_topics()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="finevla_client", daemon=True)
         self._thread.start()
 
@@ -103,7 +104,8 @@ class GraphClient:
         from rclpy.executors import ExternalShutdownException
 
         try:
-            self._executor.spin()
+            while not self._ended.is_set():
+                self._executor.spin_once(timeout_sec=0.1)
         except ExternalShutdownException:
             return
 
@@ -420,8 +422,10 @@ class GraphClient:
 
     def close(self) -> None:
         """Leaves the graph."""
-        self._executor.shutdown(timeout_sec=2.0)
+        # In this order: an executor that is shut down while it spins raises in its thread.
+        self._ended.set()
         self._thread.join(2.0)
+        self._executor.shutdown(timeout_sec=2.0)
         self._node.destroy_node()
         self._context.try_shutdown()
 
