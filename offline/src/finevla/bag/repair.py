@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,7 +70,8 @@ def repair(broken: Path, out: Path) -> Repaired:
             writer.set_custom_data(key, value)
     except BaseException:
         writer.abort()
-        _remove(partial)
+        shutil.rmtree(partial)
+        tidy(partial.parent)
         raise
     writer.close()
     (partial / REPAIR_FILE).write_text(json.dumps(asdict(found), indent=2) + "\n")
@@ -126,10 +128,3 @@ def _facts(broken: Path, name: str) -> Mapping[str, str]:
     if facts.is_file():
         return dict(json.loads(facts.read_text("utf-8")))
     return {EPISODE_KEY: EpisodeInfo(name).to_json()}
-
-
-def _remove(folder: Path) -> None:
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
-    tidy(folder.parent)

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import av
-import av.logging
 import simplejpeg
 
 from finevla.bag import EncodedImage
 from finevla.bag.images import decode
+from finevla.dataset.video import writing
 
-# A pipe of thousands of small files would otherwise fill the terminal with encoder statistics.
-av.logging.set_level(av.logging.ERROR)
+# As in `video`: no encoder statistics on the terminal.
 os.environ.setdefault("SVT_LOG", "1")
 
 FULL_RANGE = 2
@@ -91,36 +90,34 @@ def encode(
         ValueError: An image has another size, cannot be decoded, or is no JPEG where JPEG is copied; the
             message says which.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path) as container:
+        if settings.codec == "mjpeg":
+            _copy(images, container, size, fps)
+        else:
+            _encode(images, container, size, fps, settings)
+
+
+def _encode(
+    images: Iterable[EncodedImage], container: Any, size: tuple[int, int], fps: int, settings: VideoSettings
+) -> None:
     jpeg = av.CodecContext.create("mjpeg", "r")
     jpeg.thread_count = 1
     jpeg.options = {"err_detect": "explode"}
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        if settings.codec == "mjpeg":
-            _copy(images, container, size, fps)
-            return
-        stream = container.add_stream(*_encoder(settings, fps), options=_options(settings))
-        stream.width, stream.height = size
-        stream.codec_context.colorspace = BT601
-        stream.pix_fmt = _pixels(settings)
-        if settings.codec == "av1":
-            stream.codec_context.color_range = FULL_RANGE
-        for index, image in enumerate(images):
-            picture = _picture(image, jpeg, index, _pixels(settings))
-            _check_size(index, (picture.width, picture.height), size)
-            picture.pts = index
-            picture.time_base = Fraction(1, fps)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
-
-
-def _encoder(settings: VideoSettings, fps: int) -> tuple[str, int]:
-    return ("libx264" if settings.codec == "h264" else "libsvtav1"), fps
-
-
-def _pixels(settings: VideoSettings) -> str:
-    """What the encoder takes: libx264 knows the full range by the format, SVT by its tag."""
-    return PIXELS if settings.codec == "h264" else "yuv420p"
+    h264 = settings.codec == "h264"
+    stream = container.add_stream("libx264" if h264 else "libsvtav1", rate=fps, options=_options(settings))
+    stream.width, stream.height = size
+    stream.codec_context.colorspace = BT601
+    # libx264 knows the full range by the format, SVT by its tag.
+    stream.pix_fmt = pixels = PIXELS if h264 else "yuv420p"
+    if not h264:
+        stream.codec_context.color_range = FULL_RANGE
+    for index, image in enumerate(images):
+        picture = _picture(image, jpeg, index, pixels)
+        _check_size(index, (picture.width, picture.height), size)
+        picture.pts = index
+        picture.time_base = Fraction(1, fps)
+        container.mux(stream.encode(picture))
+    container.mux(stream.encode(None))
 
 
 def _options(settings: VideoSettings) -> dict[str, str]:

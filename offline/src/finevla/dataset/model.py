@@ -60,7 +60,7 @@ class Header:
     @property
     def videos(self) -> list[str]:
         """Features that are videos."""
-        return [key for key, feature in self.features.items() if feature["dtype"] == "video"]
+        return video_keys(self.features)
 
     def info(self, version: str, lengths: list[int]) -> dict[str, Any]:
         """The part of `info.json` that all formats share."""
@@ -76,6 +76,11 @@ class Header:
             "features": dict(self.features),
             **self.more,
         }
+
+
+def video_keys(features: Mapping[str, Any]) -> list[str]:
+    """Keys of the features that are videos."""
+    return [key for key, feature in features.items() if feature["dtype"] == "video"]
 
 
 def table_of(data: Mapping[str, NDArray[Any]]) -> pa.Table:

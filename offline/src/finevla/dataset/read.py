@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from finevla.dataset.model import video_keys
 from finevla.dataset.stats import Stats
 from finevla.dataset.video import Piece
 from finevla.errors import DatasetError
@@ -61,7 +62,7 @@ class Opened:
     @property
     def videos(self) -> list[str]:
         """Keys of the features that are videos."""
-        return [key for key, feature in self.features.items() if feature["dtype"] == "video"]
+        return video_keys(self.features)
 
     def length(self, number: int) -> int:
         """Number of frames of an episode."""
@@ -108,7 +109,7 @@ class Opened:
         row = self.rows[number]
         try:
             if self.version == "v3.0":
-                place = {name: int(row[f"videos/{key}/{name}"]) for name in ("chunk_index", "file_index")}
+                place = _file_of(row, f"videos/{key}")
                 start = float(row[f"videos/{key}/from_timestamp"])
             else:
                 place, start = self._place(number), 0.0
@@ -177,7 +178,7 @@ class Opened:
         if self.version != "v3.0":
             return self.root / template.format(**self._place(number)), 0
         row = self.rows[number]
-        place = {name: int(row[f"data/{name}"]) for name in ("chunk_index", "file_index")}
+        place = _file_of(row, "data")
         start = int(row["dataset_from_index"]) - self._first[tuple(place.values())]
         return self.root / template.format(**place), start
 
@@ -186,7 +187,7 @@ class Opened:
         """First frame of every data file."""
         first: dict[tuple[int, ...], int] = {}
         for row in self.rows:
-            place = (int(row["data/chunk_index"]), int(row["data/file_index"]))
+            place = tuple(_file_of(row, "data").values())
             first[place] = min(first.get(place, 2**62), int(row["dataset_from_index"]))
         return first
 
@@ -258,6 +259,11 @@ def _tasks(root: Path, version: str) -> tuple[str, ...]:
     else:
         by_index = {row["task_index"]: row["task"] for row in _jsonl(root / "meta" / "tasks.jsonl")}
     return tuple(str(by_index[index]) for index in range(len(by_index)))
+
+
+def _file_of(row: Mapping[str, Any], prefix: str) -> dict[str, int]:
+    """The file of v3.0 that holds a part of an episode."""
+    return {name: int(row[f"{prefix}/{name}"]) for name in ("chunk_index", "file_index")}
 
 
 def _rows_of_episodes(root: Path, version: str) -> list[dict[str, Any]]:

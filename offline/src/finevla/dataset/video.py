@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -48,7 +48,7 @@ def probe(path: Path) -> Clip:
         DatasetError: The file is not a video, or holds no picture.
     """
     with reading(path) as (container, stream):
-        times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+        shown = _shown(container, stream, path)
         context = stream.codec_context
         encoding = (
             context.name,
@@ -58,9 +58,7 @@ def probe(path: Path) -> Clip:
             stream.time_base,
             bytes(context.extradata or b""),
         )
-    if not times:
-        raise _unreadable(path, "no picture")
-    return Clip(path, path.stat().st_size, len(times), min(times), encoding)
+    return Clip(path, path.stat().st_size, len(shown), shown[0][0], encoding)
 
 
 def checked(clip: Clip, frames: int) -> Clip:
@@ -94,6 +92,12 @@ def reading(path: Path) -> Iterator[tuple[Any, Any]]:
         raise _unreadable(path, repr(err)) from err
 
 
+def writing(path: Path) -> Any:
+    """A new MP4, to be used as a context; its folder is created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return av.open(str(path), "w", options={"movflags": "+faststart"})
+
+
 def _unreadable(path: Path, found: str) -> DatasetError:
     return DatasetError(
         "the video cannot be read",
@@ -115,24 +119,31 @@ def concatenate(clips: Sequence[Clip], path: Path, fps: int) -> None:
     Raises:
         DatasetError: A file cannot be read any more.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+    with writing(path) as container:
         target: Any = None
         done = 0
         for clip in clips:
             with reading(clip.path) as (source, stream):
-                if target is None:
-                    target = container.add_stream_from_template(stream, opaque=True)
-                    target.time_base = stream.time_base
-                shift = round(Fraction(done, fps) / stream.time_base) - clip.start
-                for packet in source.demux(stream):
-                    if packet.dts is None:
-                        continue
-                    packet.pts += shift
-                    packet.dts += shift
-                    packet.stream = target
-                    container.mux(packet)
+                target = _like(stream, container) if target is None else target
+                packets = (packet for packet in source.demux(stream) if packet.dts is not None)
+                _mux(packets, round(Fraction(done, fps) / stream.time_base) - clip.start, target, container)
             done += clip.frames
+
+
+def _like(stream: Any, container: Any) -> Any:
+    """A stream that takes the packets of another one as they are."""
+    target = container.add_stream_from_template(stream, opaque=True)
+    target.time_base = stream.time_base
+    return target
+
+
+def _mux(packets: Iterable[Any], shift: int, target: Any, container: Any) -> None:
+    """Writes packets, moved in time by so many ticks."""
+    for packet in packets:
+        packet.pts += shift
+        packet.dts += shift
+        packet.stream = target
+        container.mux(packet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +167,10 @@ def split(piece: Piece, path: Path, fps: int) -> None:
         DatasetError: The file lacks pictures, or the episode does not begin with a key frame, so that it
             cannot be taken out without encoding it again.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with reading(piece.path) as (container, stream):
         packets = _packets(container, stream, piece, fps)
-        with av.open(str(path), "w", options={"movflags": "+faststart"}) as out:
-            target = out.add_stream_from_template(stream, opaque=True)
-            target.time_base = stream.time_base
-            begin = min(packet.pts for packet in packets)
-            for packet in packets:
-                packet.pts -= begin
-                packet.dts -= begin
-                packet.stream = target
-                out.mux(packet)
+        with writing(path) as out:
+            _mux(packets, -min(packet.pts for packet in packets), _like(stream, out), out)
 
 
 def digest(piece: Piece, fps: int) -> str:
@@ -217,13 +220,19 @@ def survey(path: Path) -> Survey:
         DatasetError: The video cannot be read, or is empty.
     """
     with reading(path) as (container, stream):
-        found = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.pts is not None]
+        shown = _shown(container, stream, path)
         size = int(stream.codec_context.height), int(stream.codec_context.width)
         tick_s = float(stream.time_base)
+    times, keys = zip(*shown, strict=True)
+    return Survey((np.array(times) - times[0]) * tick_s, np.array(keys), *size)
+
+
+def _shown(container: Any, stream: Any, path: Path) -> list[tuple[int, bool]]:
+    """Time (ticks) of every picture of a file, ascending, and whether it is a key frame."""
+    found = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.pts is not None]
     if not found:
         raise _unreadable(path, "no picture")
-    times, keys = zip(*sorted(found), strict=True)
-    return Survey((np.array(times) - times[0]) * tick_s, np.array(keys), *size)
+    return sorted(found)
 
 
 def _packets(container: Any, stream: Any, piece: Piece, fps: int) -> list[Any]:

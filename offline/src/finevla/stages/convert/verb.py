@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -13,8 +14,8 @@ from typing import Literal
 import tyro
 
 from finevla.contract.robot import RobotContract, load_contract
-from finevla.dataset import v21, v30
 from finevla.dataset.encode import PROFILES, Profile, VideoSettings
+from finevla.dataset.write import WRITERS
 from finevla.errors import BagError, ContractError, FineVLAError
 from finevla.stages.convert.find import find_bags
 from finevla.stages.convert.layout import Dataset, pack, write_language
@@ -22,8 +23,6 @@ from finevla.stages.convert.mend import mended
 from finevla.stages.convert.work import Converted, Job, convert_bag
 from finevla.stages.pool import map_jobs
 from finevla.stages.report import Rejected, atomic_directory, write_report
-
-WRITERS = {"v3.0": v30.write, "v2.1": v21.write}
 
 log = logging.getLogger("finevla.convert")
 
@@ -93,7 +92,7 @@ def convert(config: Config, contract: RobotContract | None = None) -> dict[str, 
         dataset = Dataset(robot, episodes, settings, cameras)
         WRITERS[config.format](*pack(dataset), folder)
         write_language(dataset, folder)
-        _clear(scratch)
+        shutil.rmtree(scratch)
         seconds = time.monotonic() - started
         counts = _counts(dataset, config, len(bags), seconds)
         write_report(folder, "convert", config, counts, seconds, rejected)
@@ -136,15 +135,6 @@ def _counts(dataset: Dataset, config: Config, bags: int, seconds: float) -> dict
         "dataset_hash": dataset.digest(),
         "contract_hash": dataset.contract.hash,
     }
-
-
-def _clear(scratch: Path) -> None:
-    for file in sorted(scratch.rglob("*"), reverse=True):
-        if file.is_dir():
-            file.rmdir()
-        else:
-            file.unlink()
-    scratch.rmdir()
 
 
 def _nothing_left(rejected: list[Rejected]) -> BagError:

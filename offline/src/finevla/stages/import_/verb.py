@@ -12,15 +12,13 @@ from typing import Literal
 
 import tyro
 
-from finevla.dataset import v21, v30
 from finevla.dataset.read import Opened, open_dataset
 from finevla.dataset.stats import as_json
+from finevla.dataset.write import WRITERS
 from finevla.files import write_json
 from finevla.stages.import_ import lerobot
 from finevla.stages.import_.difference import Finding, compare
 from finevla.stages.report import atomic_directory, write_report
-
-WRITERS = {"v3.0": v30.write, "v2.1": v21.write}
 
 
 @dataclass(frozen=True)

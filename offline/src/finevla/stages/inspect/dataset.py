@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from finevla.dataset.check import Problem, problems_of
 from finevla.dataset.read import Opened, open_dataset
 from finevla.dataset.stats import values
 from finevla.errors import DatasetError
+from finevla.stages.inspect.document import read_object
 from finevla.stages.report import progress
 
 FASTER = 2.0
@@ -42,7 +42,7 @@ def dataset_facts(path: Path, contract: RobotContract) -> tuple[dict[str, Any], 
     problems = _against(opened, contract)
     record = path / "meta" / "finevla.json"
     if record.is_file():
-        document = _json(record)
+        document = read_object(record, DatasetError)
         names = ("dataset_hash", "contract_hash", "fine_grained_episodes")
         facts |= {name: document.get(name) for name in names}
         lines = difference(contract.document, document.get("contract", {}))
@@ -106,12 +106,3 @@ def _against(opened: Opened, contract: RobotContract) -> list[str]:
     if opened.fps != contract.rates_hz.frame:
         problems.append(f"{opened.fps} frames per second, not {contract.rates_hz.frame}")
     return problems
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as err:
-        raise DatasetError(
-            "a file is not a JSON object", where=path, found=err, remedy="convert the bags again"
-        ) from err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,9 +14,10 @@ from finevla.bag import EpisodeReader
 from finevla.bag.writer import RECORDING_DIR
 from finevla.contract.bundle import DOCUMENT_FILE, read_bundle
 from finevla.contract.robot import RobotContract, difference
-from finevla.errors import BagError, DatasetError, FineVLAError
+from finevla.errors import DatasetError, FineVLAError
 from finevla.stages.convert.find import find_bags, is_bag
 from finevla.stages.inspect.bundle import bundle_facts
+from finevla.stages.inspect.document import read_object
 
 RUN_FILE = "run.json"
 """What `finevla train` writes; named here because the trainer needs torch and this does not."""
@@ -130,7 +130,7 @@ def _dataset(path: Path, contract: RobotContract) -> Finding:
 
 
 def _training(path: Path, contract: RobotContract) -> Finding:
-    document = _json(path / RUN_FILE, DatasetError)
+    document = read_object(path / RUN_FILE, DatasetError)
     lines = difference(contract.document, document.get("contract", {}))
     facts = {key: document[key] for key in _RUN_FACTS if key in document}
     facts["checkpoints"] = [folder.name for folder in sorted((path / "checkpoints").glob("step_*"))]
@@ -143,15 +143,3 @@ def _bundle(path: Path, contract: RobotContract) -> Finding:
     except FineVLAError as err:
         return Finding("bundle", str(path), {}, (str(err),))
     return Finding("bundle", str(path), facts)
-
-
-def _json(path: Path, error: type[DatasetError | BagError]) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError) as err:
-        raise error("a file cannot be read", where=path, found=err, remedy="make it again") from err
-    if not isinstance(document, dict):
-        raise error(
-            "a file is not a JSON object", where=path, found=type(document).__name__, remedy="make it again"
-        )
-    return document
