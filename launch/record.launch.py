@@ -2,7 +2,8 @@
 
 On the robot:   ros2 launch finevla record.launch.py
 Simulated:      finevla launch record.launch.py sim:=true    (the scripted expert plays the leaders)
-Start, stop and label recordings through the services /finevla/recorder/*.
+Start, stop and label recordings with keys (ros2 run finevla_system record_keys, in a terminal of its own), on
+the dashboard, or through the services and the action /finevla/recorder/*.
 """
 
 from launch import LaunchDescription

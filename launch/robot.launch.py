@@ -41,8 +41,14 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "cameras",
             default_value="none",
-            description="v4l2: run a node for the contract's cameras; none: the vendor's nodes publish them",
-            choices=["none", "v4l2"],
+            description="own: run our node for each of the contract's cameras, as camera_params says (V4L2, "
+            "RealSense, film); none: the vendor's nodes publish them",
+            choices=["none", "own"],
+        ),
+        DeclareLaunchArgument(
+            "camera_params",
+            default_value=PathJoinSubstitution([SHARE, "params", "cameras.yaml"]),
+            description="parameter file that says which device is which camera",
         ),
         DeclareLaunchArgument(
             "command_source",
@@ -96,13 +102,16 @@ def driver(condition: IfCondition | UnlessCondition, files: list[str], more: dic
 
 
 def camera(name: str, condition: IfCondition) -> Node:
-    """One UVC camera; params/cameras.yaml says which. If it dies the policy holds."""
+    """One camera; the parameter file says which. If it dies the policy holds."""
     return Node(
         package="finevla_perception",
         executable="camera_node",
         name=name,
         output="screen",
-        parameters=[PathJoinSubstitution([SHARE, "params", "cameras.yaml"])],
+        parameters=[
+            LaunchConfiguration("camera_params"),
+            {"contract_file": ParameterValue(LaunchConfiguration("contract_file"), value_type=str)},
+        ],
         condition=condition,
     )
 
@@ -114,7 +123,7 @@ def generate_launch_description() -> LaunchDescription:
     sim_file = PathJoinSubstitution([SHARE, "launch", "sim.launch.py"])
     simulated = IncludeLaunchDescription(PythonLaunchDescriptionSource(sim_file))
     cameras = PythonExpression(
-        ["'", LaunchConfiguration("cameras"), "' == 'v4l2' and '", SIM, "'.lower() in ('false', '0')"]
+        ["'", LaunchConfiguration("cameras"), "' == 'own' and '", SIM, "'.lower() in ('false', '0')"]
     )
     return LaunchDescription(
         [

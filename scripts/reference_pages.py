@@ -20,7 +20,7 @@ REFERENCE = ROOT / "docs" / "reference"
 INTERFACES = ROOT / "ros2_ws" / "src" / "finevla_msgs"
 
 MESSAGES_HEAD = """\
-# Messages, services and the action
+# Messages, services and actions
 
 Package `finevla_msgs`. Units are SI (m, rad, s) and frames are the contract's: x forward, y left, z up,
 origin on the table top between the two arms. Enumerations whose value 0 means unknown never publish it, so
@@ -45,7 +45,7 @@ Nothing is ever attached to a hand or moved by other means than contact and fric
 KINDS = {
     "msg": "Messages",
     "srv": "Services (request above the line, answer below)",
-    "action": "Action (goal, result, feedback)",
+    "action": "Actions (goal, result, feedback)",
 }
 
 

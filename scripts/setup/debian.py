@@ -57,6 +57,7 @@ def missing_packages() -> dict[str, str]:
         if shutil.which(tool) is None:
             missing[package] = why
     libraries = (("libvulkan1", "finds the Vulkan driver"), ("libx11-6", "SAPIEN is linked against it"))
+    libraries += (("libusb-1.0-0", "pyrealsense2 is linked against it"),)
     for package, why in libraries:
         if not installed_version(package):
             missing[package] = why

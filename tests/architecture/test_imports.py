@@ -17,7 +17,11 @@ PACKAGES = ROOT / "ros2_ws" / "src"
 STOREYS: dict[str, tuple[set[str], set[str]]] = {
     # storey: (storeys it may import besides itself and errors, third parties it may import)
     "contract": (set(), {"numpy", "yaml", "safetensors"}),
-    "bag": ({"contract"}, {"numpy", "yaml", "ruamel", "rosbags", "simplejpeg", "lz4", "backports"}),
+    "pictures": (set(), {"numpy", "av"}),
+    "bag": (
+        {"contract", "pictures"},
+        {"numpy", "yaml", "ruamel", "rosbags", "apsw", "simplejpeg", "lz4", "backports"},
+    ),
     "dataset": ({"contract", "bag", "files"}, {"numpy", "pyarrow", "av", "simplejpeg"}),
     "files": (set(), {"numpy"}),
     "sim": ({"contract"}, {"numpy", "sapien", "scipy"}),
@@ -63,10 +67,10 @@ REAL_LAUNCH = "launcher/real.py"
 NODES: dict[str, tuple[set[str], set[str]]] = {
     # package: (storeys of the library, other node packages)
     "cobotmagic_driver": ({"contract"}, {"finevla_perception"}),
-    "finevla_perception": ({"contract"}, set()),
-    "finevla_policy": ({"contract", "policy"}, {"finevla_perception"}),
+    "finevla_perception": ({"contract", "pictures"}, set()),
+    "finevla_policy": ({"contract", "pictures", "policy"}, {"finevla_perception"}),
     "finevla_sim": ({"contract", "bag", "sim"}, {"finevla_perception"}),
-    "finevla_system": ({"contract", "bag"}, {"finevla_perception"}),
+    "finevla_system": ({"contract", "pictures", "bag"}, {"finevla_perception"}),
 }
 
 

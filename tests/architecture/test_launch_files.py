@@ -80,3 +80,19 @@ def test_package_files_are_valid(path: Path) -> None:
     package.validate()
     assert package.name == ("finevla" if path.parent.name == "launch" else path.parent.name)
     assert package.get_build_type() in {"ament_cmake", "ament_python"}
+
+
+@pytest.mark.ros
+def test_the_arguments_of_the_replay_are_its_parameters() -> None:
+    # ROS ignores a parameter that nobody declared: a wrong name would be an argument without effect.
+    from finevla_system.replay_params import ReplayParams
+
+    from finevla.contract.params import specs
+
+    body = ast.parse((ROOT / "launch" / "replay.launch.py").read_text()).body
+    named = [n for n in body if isinstance(n, ast.Assign) and n.targets[0].id == "TYPES"]
+    types = {
+        key.value: value.id for key, value in zip(named[0].value.keys, named[0].value.values, strict=True)
+    }
+    declared = {spec.name: spec.type.__name__ for spec in specs(ReplayParams)}
+    assert types.items() <= declared.items()

@@ -53,8 +53,8 @@ class Replay:
         from rclpy.qos import qos_profile_sensor_data
         from sensor_msgs.msg import Image, JointState
 
+        from finevla.bag import EpisodeReader, ImageEvent, JointEvent
         from finevla.bag.images import decode
-        from finevla.bag.reader import EpisodeReader, ImageEvent, JointEvent
         from finevla.contract import load_contract
         from finevla.contract.episode import Role
 
@@ -101,7 +101,7 @@ def test_the_node_acts_with_the_bundle_on_the_recorded_scene(loop: Path) -> None
     from rclpy.parameter import Parameter
     from ros_rig import RosRig, until
 
-    from finevla.bag.reader import EpisodeReader
+    from finevla.bag import EpisodeReader
     from finevla.contract import load_contract, services
 
     contract = load_contract()

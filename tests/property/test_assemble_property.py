@@ -32,8 +32,12 @@ def recordings(draw: st.DrawFn) -> list[Event]:
     return sorted(events)
 
 
-def frames_of(events: list[Event]) -> tuple[list[Frame[int]], FrameAssembler[int]]:
+def frames_of(
+    events: list[Event], origin_ms: int | None = None
+) -> tuple[list[Frame[int]], FrameAssembler[int]]:
     assembler: FrameAssembler[int] = FrameAssembler(CONTRACT, patience_s=LIMIT_MS / 1000)
+    if origin_ms is not None:
+        assembler.anchor(origin_ms * MS)
     frames = []
     for t, stream in events:
         if stream in ARM_SIDES:
@@ -78,6 +82,27 @@ def test_the_order_of_arrival_between_streams_does_not_matter(events: list[Event
     assert [(f.stamp_ns, dict(f.images)) for f in here] == [(f.stamp_ns, dict(f.images)) for f in there]
     assert all(np.array_equal(a.state, b.state) for a, b in zip(here, there, strict=True))
     assert (first.dropped, first.surplus) == (second.dropped, second.surplus)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 900), st.integers(0, 32), st.integers(0, 3), st.integers(0, 1000))
+def test_whoever_begins_later_makes_the_same_frames_from_then_on(
+    begin: int, phase: int, jitter: int, seed: int
+) -> None:
+    """A recording begins, a policy is activated later: both know the origin, an image of the pivot camera."""
+    noise = np.random.default_rng(seed).integers(-jitter, jitter + 1, 60)
+    images = [phase + round(k * 100 / 3) + int(noise[k]) + 10 for k in range(60)]
+    events = sorted([(t, c) for t in images for c in CONTRACT.cameras] + every_5_ms(2000))
+    origin = images[1]
+    recorded, _ = frames_of(events, origin)
+    live, _ = frames_of([event for event in events if event[0] >= begin], origin)
+    both = live[0].stamp_ns
+    assert live[0].stamp_ns - begin * MS <= 150 * MS
+    assert [f.stamp_ns for f in live] == [f.stamp_ns for f in recorded if f.stamp_ns >= both]
+
+
+def every_5_ms(end: int) -> list[Event]:
+    return [(t, side) for t in range(0, end, 5) for side in ARM_SIDES]
 
 
 @settings(max_examples=60, deadline=None)

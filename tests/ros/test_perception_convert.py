@@ -42,8 +42,8 @@ def test_raw_images_come_back_unchanged_also_with_padded_rows_and_bgr():
 
 
 def test_jpeg_decodes_as_in_the_converter():
+    from finevla.bag.events import EncodedImage
     from finevla.bag.images import decode
-    from finevla.bag.reader import EncodedImage
 
     smooth = np.broadcast_to(np.arange(16, dtype=np.uint8)[None, :, None] * 10, (12, 16, 3))
     jpeg = encode_jpeg(smooth)

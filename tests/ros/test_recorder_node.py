@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_episode import MS, START_NS, TEXT, Fake, fake_bag, fake_messages
+from fake_episode import MS, TEXT, Fake, fake_bag, fake_messages
 
-rclpy = pytest.importorskip("rclpy")
-recorder_node = pytest.importorskip("finevla_system.recorder_node")
+pytest.importorskip("rclpy")
+pytest.importorskip("finevla_system.recorder_node")
 
 from finevla_msgs.msg import EpisodeMark
 from finevla_msgs.srv import LabelRecording, StartRecording, StopRecording
-from finevla_system.recorder_convert import latched_qos, message_class, subscription_qos
-from rclpy.context import Context
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile
+from recorder_graph import CONTRACT, Graph, Usage, recorder_graph, until
 from rosbags.highlevel import AnyReader
-from spinning import spinning
 
 from finevla.bag import EpisodeReader
 from finevla.bag.types import typestore
-from finevla.contract import load_contract
 from finevla.contract.episode import Role, recorded_topics
 from finevla.contract.services import RECORDER_LABEL, RECORDER_START, RECORDER_STOP
 from finevla.sim.goal import Goal
@@ -34,100 +29,12 @@ from finevla.stages.convert.episode import read_episode
 from finevla.stages.convert.verb import Config, convert
 
 pytestmark = pytest.mark.ros
-CONTRACT = load_contract()
-TOPICS = {t.topic: t for t in recorded_topics(CONTRACT)}
-
-
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return value
-
-
-@dataclass
-class Graph:
-    """The recorder and, in a participant of its own, everything around it."""
-
-    recorder: Any
-    operator: Any
-    out: Path
-    publishers: dict[str, Any] = field(default_factory=dict)
-    marks: list[EpisodeMark] = field(default_factory=list)
-
-    def call(self, kind: type, name: str, **request: Any) -> Any:
-        client = self.operator.create_client(kind, name)
-        assert client.wait_for_service(10.0)
-        future = client.call_async(kind.Request(**request))
-        return until(lambda: future.result() if future.done() else None)
-
-    def publish(self, topic: str, message: Any) -> None:
-        """Publishes a message of `finevla.bag.messages` as bytes."""
-        self.publishers[topic].publish(bytes(typestore().serialize_cdr(message, message.__msgtype__)))
-
-    def warm_up(self, *without: str) -> None:
-        """A message on every topic that is needed, so that the recorder may start."""
-        first: dict[str, Any] = {}
-        for _, topic, message in fake_messages(Fake(seconds=0.1, said=())):
-            first.setdefault(topic, message)
-
-        def heard_ns() -> dict[str, int | None]:
-            return {topic: heard.last_ns for topic, heard in self.recorder.watch._heard.items()}
-
-        before = heard_ns()
-
-        def silent() -> set[str]:
-            return {t for t in first.keys() - set(without) if heard_ns()[t] == before[t]}
-
-        def heard() -> bool:
-            for topic in silent():
-                self.publish(topic, first[topic])
-            time.sleep(0.2)
-            return not silent()
-
-        # Again until it is heard: a publisher may know a subscription that does not know it yet.
-        until(heard)
 
 
 @pytest.fixture
 def graph(tmp_path: Path, request: pytest.FixtureRequest, ros_domain: int) -> Iterator[Graph]:
-    """Two participants on one domain: nothing passes between them but DDS."""
-    contexts = (Context(), Context())
-    for context in contexts:
-        rclpy.init(context=context, domain_id=ros_domain)
-    out = tmp_path / "bags"
-    overrides = [Parameter("out_dir", value=str(out)), Parameter("operator", value="test")]
-    overrides += getattr(request, "param", [])
-    node = recorder_node.RecorderNode(context=contexts[0], parameter_overrides=overrides)
-    operator = rclpy.create_node("operator", context=contexts[1])
-    graph = Graph(node, operator, out)
-    for name, topic in {t.topic: t for t in node.topics}.items():
-        qos = subscription_qos(topic) if topic.latched else QoSProfile(depth=1000)
-        if topic.role is not Role.MARK:
-            graph.publishers[name] = operator.create_publisher(message_class(topic.type), name, qos)
-    operator.create_subscription(EpisodeMark, CONTRACT.topics.episode_mark, graph.marks.append, latched_qos())
-    with spinning(contexts[0], node), spinning(contexts[1], operator):
-        until(lambda: all(p.get_subscription_count() for p in graph.publishers.values()))
+    with recorder_graph(tmp_path / "bags", ros_domain, getattr(request, "param", None)) as graph:
         yield graph
-    node.finish()
-    node.destroy_node()
-    operator.destroy_node()
-    for context in contexts:
-        context.try_shutdown()
-
-
-def replay(graph: Graph, fake: Fake) -> int:
-    """Plays an episode in real time, byte for byte; returns the number of messages."""
-    log = fake_messages(fake)
-    begin = time.monotonic()
-    for stamp, topic, message in log:
-        wait = (stamp - START_NS) / 1e9 - (time.monotonic() - begin)
-        if wait > 0:
-            time.sleep(wait)
-        graph.publish(topic, message)
-    time.sleep(0.3)  # the last messages are on their way
-    return len(log)
 
 
 def test_a_replayed_bag_gives_the_same_dataset(graph: Graph, tmp_path: Path) -> None:
@@ -137,7 +44,7 @@ def test_a_replayed_bag_gives_the_same_dataset(graph: Graph, tmp_path: Path) -> 
     started = graph.call(StartRecording, RECORDER_START, episode_id="replayed", instruction=TEXT)
     assert started.success, started.message
     assert not (graph.out / "replayed").exists()
-    sent = replay(graph, fake)
+    sent = graph.replay(fake)
     stopped = graph.call(StopRecording, RECORDER_STOP, outcome="success")
     assert stopped.success, stopped.message
     assert stopped.messages == sent + 2  # and the two marks
@@ -302,7 +209,7 @@ def test_a_disk_without_room_refuses_to_start(graph: Graph, monkeypatch: pytest.
 def test_a_disk_that_fills_up_ends_the_recording_whole(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     graph.warm_up()
     assert graph.call(StartRecording, RECORDER_START, episode_id="full", instruction=TEXT).success
-    replay(graph, Fake(seconds=0.5, camera_hz=30.0))
+    graph.replay(Fake(seconds=0.5, camera_hz=30.0))
     monkeypatch.setattr("finevla_system.recorder_watch.shutil.disk_usage", lambda _: Usage(1_000))
     until(lambda: graph.recorder.finished is not None)
     with EpisodeReader(graph.out / "full") as reader:
@@ -310,13 +217,6 @@ def test_a_disk_that_fills_up_ends_the_recording_whole(graph: Graph, monkeypatch
         assert sum(reader.counts().values()) > 300
     stopped = graph.call(StopRecording, RECORDER_STOP, outcome="success")
     assert not stopped.success
-
-
-@dataclass
-class Usage:
-    """What `shutil.disk_usage` gives, of a disk that is nearly full."""
-
-    free: int
 
 
 @pytest.mark.parametrize("graph", [[Parameter("raw_images", value=True)]], indirect=True)

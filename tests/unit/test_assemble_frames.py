@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from finevla.contract import ARM_SIDES, load_contract
+from finevla.contract import ARM_SIDES, RobotContract, load_contract
 from finevla.contract.assemble import FrameAssembler
+from finevla.contract.robot import contract_from_document
 from finevla.errors import ContractError
 
 CONTRACT = load_contract()
@@ -13,10 +14,16 @@ T0 = 10_000 * MS
 
 
 def run(
-    cameras: dict[str, list[float]], sides: dict[str, list[float]], close: bool = True
+    cameras: dict[str, list[float]],
+    sides: dict[str, list[float]],
+    close: bool = True,
+    contract: RobotContract = CONTRACT,
+    origin_ms: float | None = None,
 ) -> tuple[list, FrameAssembler]:
     """Feeds stamps in ms in the order of time; a payload is its own stamp, a joint value is its time in s."""
-    assembler: FrameAssembler[float] = FrameAssembler(CONTRACT)
+    assembler: FrameAssembler[float] = FrameAssembler(contract)
+    if origin_ms is not None:
+        assembler.anchor(T0 + round(origin_ms * MS))
     events = [(t, "image", c) for c, stamps in cameras.items() for t in stamps]
     events += [(t, "joints", s) for s, stamps in sides.items() for t in stamps]
     frames = []
@@ -177,3 +184,53 @@ def test_an_image_younger_than_its_frame_may_lag_as_much_as_any() -> None:
         while (frame := assembler.pop()) is not None:
             frames.append(frame)
     assert [frame.images[last] for frame in frames] == [young]
+
+
+def stamps(frames: list) -> list[float]:
+    return [round((frame.stamp_ns - T0) / MS, 1) for frame in frames]
+
+
+def test_who_begins_in_the_middle_makes_the_frames_of_a_recording_whose_origin_he_knows() -> None:
+    period = 1000 / 30
+    for begin in range(12):
+        images = every(period, 1500, start=begin * period)
+        anchored, _ = run(cams(images), arms(every(5, 1510)), origin_ms=0.0)
+        assert stamps(anchored) == [t for t in np.arange(0, 1510, 100) if t >= begin * period - 1e-6]
+    alone, _ = run(cams(every(period, 1500, start=period)), arms(every(5, 1510)))
+    assert stamps(alone)[0] == 33.3, "without an origin frames are counted from the first one"
+
+
+def test_ticks_before_the_origin_count_too() -> None:
+    frames, _ = run(cams(every(1000 / 30, 1000)), arms(every(5, 1010)), origin_ms=600.0)
+    assert stamps(frames) == list(range(0, 1001, 100))
+
+
+def test_frames_tell_how_far_their_images_are_from_them() -> None:
+    frames, _ = run(cams([100.0, 200.0], cam_left_wrist=[97.0, 212.0]), arms(every(5, 300)))
+    assert [frame.skews_ns["cam_left_wrist"] / MS for frame in frames] == [-3.0, 12.0]
+    assert frames[0].skews_ns["cam_high"] == 0
+
+
+def with_choice(choice: str) -> RobotContract:
+    document = {**CONTRACT.document, "sync": {**CONTRACT.document["sync"], "choice": choice}}
+    return contract_from_document(document)
+
+
+def test_the_first_after_is_taken_where_the_contract_says_so() -> None:
+    """cobot_magic's collect_data.py: of each queue the first message not before the time of the frame."""
+    cameras = cams([100.0, 200.0, 300.0], cam_left_wrist=[99.0, 120.0, 200.0, 299.0, 331.0])
+    frames, assembler = run(cameras, arms(every(7, 400)), contract=with_choice("first_after"))
+    assert stamps(frames) == [100.0, 200.0]
+    assert [frame.images["cam_left_wrist"] for frame in frames] == [120.0, 200.0]
+    np.testing.assert_allclose([frame.state[0] for frame in frames], [0.105, 0.203])
+    assert assembler.dropped == {"no_image:cam_left_wrist": 1}, "the first after is 31 ms late: slop is 30"
+    gone = [t for t in every(5, 400) if not 195 < t < 260]
+    frames, assembler = run(cams([100.0, 200.0]), arms(gone), contract=with_choice("first_after"))
+    assert stamps(frames) == [100.0]
+    assert assembler.dropped == {"joint_gap:left": 1}
+
+
+def test_an_unknown_choice_is_refused() -> None:
+    with pytest.raises(ContractError, match="nearest or first_after"):
+        with_choice("newest")
+    assert with_choice("first_after").hash != CONTRACT.hash

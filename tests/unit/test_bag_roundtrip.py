@@ -9,9 +9,9 @@ from fake_episode import START_NS, TEXT, Fake, fake_bag, fake_messages, joints, 
 from rosbags.typesys import Stores, get_typestore
 
 from finevla.bag import EpisodeReader, EpisodeWriter, ImageEvent, JointEvent, TextEvent, relabel
+from finevla.bag.events import EncodedImage
 from finevla.bag.images import decode, encode_jpeg
 from finevla.bag.pictures import Pictures
-from finevla.bag.reader import EncodedImage
 from finevla.bag.types import typestore
 from finevla.bag.writer import RECORDING_DIR
 from finevla.contract import load_contract

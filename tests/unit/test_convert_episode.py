@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_episode import TEXT, fake_bag, joints
+from fake_episode import TEXT, Fake, fake_bag, fake_messages, joints
 
 from finevla.bag import EncodedImage, EpisodeWriter
 from finevla.contract import load_contract
 from finevla.contract.episode import EpisodeInfo
 from finevla.dataset.encode import VideoSettings
 from finevla.stages.convert.episode import EpisodeRejectedError, read_episode
+from finevla.stages.convert.verb import Config, convert
 from finevla.stages.convert.work import Converted, Job, convert_bag
 from finevla.stages.report import Rejected
 
@@ -167,3 +168,25 @@ def test_truncated_bag(tmp_path: Path) -> None:
     with pytest.raises(EpisodeRejectedError) as caught:
         read_episode(bag, CONTRACT)
     assert caught.value.reason == "unreadable"
+
+
+def test_how_well_images_fit_their_frames_is_told(tmp_path: Path) -> None:
+    """A camera that is 12 ms late; the other two are exact."""
+    info = EpisodeInfo("late", instruction=TEXT, outcome="success")
+    late = CONTRACT.cameras["cam_left_wrist"].compressed_topic
+    with EpisodeWriter(tmp_path, info) as writer:
+        for stamp, topic, message in fake_messages(Fake(camera_hz=30.0)):
+            if topic == late:
+                message.header.stamp.nanosec = (stamp + 12_000_000) % 10**9
+                message.header.stamp.sec = (stamp + 12_000_000) // 10**9
+            writer.write(topic, stamp, message)
+        bag = writer.close()
+    matched = read_episode(bag, CONTRACT).matched
+    assert {camera: m.largest_skew_s for camera, m in matched.items()} == {
+        "cam_high": 0.0,
+        "cam_left_wrist": 0.012,
+        "cam_right_wrist": 0.0,
+    }
+    assert all(m.largest_skew_s <= CONTRACT.sync.slop_s and m.repeated == 0 for m in matched.values())
+    report = convert(Config((bag,), tmp_path / "dataset", profile="stage"))
+    assert (report["largest_skew_s"], report["repeated_images"]) == (0.012, 0)

@@ -9,8 +9,10 @@ from fake_episode import picture
 
 pytest.importorskip("finevla_system.recorder_watch")
 
-from finevla_system.recorder_eyes import Eyes
-from finevla_system.recorder_watch import WINDOW_NS, Disk, Watch
+from finevla_perception.picture_watch import PictureWatch
+from finevla_perception.stream_watch import WINDOW_NS
+from finevla_system.recorder_eyes import eyes
+from finevla_system.recorder_watch import Disk, Watch
 
 from finevla.bag import messages
 from finevla.bag.images import encode_jpeg
@@ -42,7 +44,7 @@ def health(seen: Watch, now_ns: int):
 def test_a_topic_at_its_rate_is_as_expected() -> None:
     seen = watch()
     for k in range(800):
-        seen.saw(TOPIC, NOW + 5 * k * MS, state(NOW + 5 * k * MS))
+        seen.took(TOPIC, NOW + 5 * k * MS, state(NOW + 5 * k * MS))
     found = health(seen, NOW + 800 * 5 * MS)
     assert found.problem == ""
     assert found.hz == pytest.approx(200, abs=1)
@@ -54,7 +56,7 @@ def test_a_topic_at_its_rate_is_as_expected() -> None:
 def test_a_slow_topic_and_one_that_stopped() -> None:
     seen = watch()
     for k in range(100):
-        seen.saw(TOPIC, NOW + 20 * k * MS, state(NOW + 20 * k * MS))
+        seen.took(TOPIC, NOW + 20 * k * MS, state(NOW + 20 * k * MS))
     assert health(seen, NOW + 2000 * MS).problem == "49.5 Hz of 200"
     assert health(seen, NOW + 2000 * MS + WINDOW_NS).problem == "0.0 Hz of 200"
 
@@ -71,14 +73,25 @@ def test_a_slow_topic_and_one_that_stopped() -> None:
 def test_odd_stamps_are_counted(stamps: list[int], what: str) -> None:
     seen = watch()
     for stamp in stamps:
-        seen.saw(TOPIC, NOW, state(stamp))
+        seen.took(TOPIC, NOW, state(stamp))
     assert health(seen, NOW).problem.split(", ", 1)[1] == what
+
+
+@pytest.mark.parametrize("poison", [0, NOW + 3600 * 10**9], ids=["no stamp", "an hour ahead"])
+def test_one_wrong_stamp_says_nothing_of_the_messages_after_it(poison: int) -> None:
+    seen = watch()
+    for k in range(60):
+        stamp = poison if k == 40 else NOW + 5 * k * MS
+        seen.took(TOPIC, NOW + 5 * k * MS, state(stamp))
+    found = health(seen, NOW + 60 * 5 * MS)
+    assert found.lost == 1, "the one that is gone, by the stamps around it"
+    assert sum(found.odd.values()) == 1
 
 
 def test_losses_are_told() -> None:
     seen = watch()
     told = {
-        k: seen.saw(TOPIC, NOW + 5 * k * MS, state(NOW + 5 * k * MS))
+        k: seen.took(TOPIC, NOW + 5 * k * MS, state(NOW + 5 * k * MS))
         for k in range(60)
         if k not in {50, 51, 52}
     }
@@ -112,19 +125,23 @@ def camera_message(name: str, number: int, frame_of: str = "") -> bytes:
     return bytes(typestore().serialize_cdr(message, message.__msgtype__))
 
 
+def look(seen: PictureWatch[bytes]) -> dict[str, str]:
+    return seen.look(seen.take())
+
+
 def test_eyes_see_the_camera_of_another_topic_and_one_that_is_frozen() -> None:
-    eyes = Eyes(recorded_topics(CONTRACT), CONTRACT)
+    seen = eyes(recorded_topics(CONTRACT), CONTRACT)
     high, left, right = (camera.compressed_topic for camera in CONTRACT.cameras.values())
-    eyes.saw(high, camera_message("cam_high", 1))
-    eyes.saw(left, camera_message("cam_left_wrist", 1))
-    eyes.saw(right, camera_message("cam_right_wrist", 1))
-    eyes.saw(TOPIC, state(NOW))
-    assert eyes.look() == {}
-    eyes.saw(high, camera_message("cam_high", 1))
-    eyes.saw(left, camera_message("cam_left_wrist", 2, frame_of="cam_right_wrist"))
-    eyes.saw(right, camera_message("cam_right_wrist", 2)[:400])
-    looks = eyes.look()
+    seen.saw(high, camera_message("cam_high", 1))
+    seen.saw(left, camera_message("cam_left_wrist", 1))
+    seen.saw(right, camera_message("cam_right_wrist", 1))
+    seen.saw(TOPIC, state(NOW))
+    assert look(seen) == {}
+    seen.saw(high, camera_message("cam_high", 1))
+    seen.saw(left, camera_message("cam_left_wrist", 2, frame_of="cam_right_wrist"))
+    seen.saw(right, camera_message("cam_right_wrist", 2)[:400])
+    looks = look(seen)
     assert looks[high] == "frozen"
     assert looks[left] == "the pictures are those of cam_right_wrist"
     assert right in looks, "half a picture"
-    assert eyes.look() == {}, "nothing came since"
+    assert look(seen) == {}, "nothing came since"

@@ -22,6 +22,8 @@ setup(
             "lifecycle_manager = finevla_system.lifecycle_manager:main",
             "recorder_node = finevla_system.recorder_node:main",
             "dashboard_node = finevla_system.dashboard_node:main",
+            "replay_node = finevla_system.replay_node:main",
+            "record_keys = finevla_system.recorder_keys_node:main",
         ],
     },
 )

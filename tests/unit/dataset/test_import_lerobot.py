@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from foreign_lerobot import CAMERA, FPS, LENGTHS, TASKS, TASKS_OF, columns, write_foreign, write_video
 
+from finevla.dataset.join import concatenate
 from finevla.dataset.read import open_dataset
+from finevla.dataset.video import probe
 from finevla.errors import DatasetError
 from finevla.stages.import_.difference import compare
 from finevla.stages.import_.verb import Config, import_dataset, main
@@ -141,6 +143,19 @@ def test_videos_of_two_encodings_do_not_share_a_file(tmp_path: Path) -> None:
     write_video(video(root, 1), 20, LENGTHS[1], profile="baseline", bf="0")
     out = brought(root, tmp_path / "v30", "v3.0")
     assert len(list((out / "videos").rglob("*.mp4"))) == 3, "baseline between two others"
+
+
+@pytest.mark.parametrize("to", ["v3.0", "v2.1"])
+def test_the_source_keeps_its_videos(tmp_path: Path, to: str) -> None:
+    """Each is as we would write it and alone in its file: only its owner keeps it from being moved."""
+    foreign = write_foreign(tmp_path / "v21", "v2.1")
+    for episode, length in enumerate(LENGTHS):
+        profile = "baseline" if episode % 2 else "main"
+        write_video(tmp_path / "made.mp4", 10 * episode, length, profile=profile, bf="0")
+        concatenate([probe(tmp_path / "made.mp4")], video(foreign, episode), FPS)
+    before = {path: path.read_bytes() for path in sorted(foreign.rglob("*")) if path.is_file()}
+    brought(foreign, tmp_path / "out", to)
+    assert {path: path.read_bytes() for path in sorted(foreign.rglob("*")) if path.is_file()} == before
 
 
 def test_the_report_names_what_changed(foreign: Path, v30: Path, tmp_path: Path) -> None:

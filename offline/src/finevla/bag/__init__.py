@@ -4,15 +4,9 @@ A storey of its own between `contract` and everything that records or converts: 
 and the message types, but no world, no policy and no stage.
 """
 
+from finevla.bag.events import EncodedImage, ImageEvent, JointEvent, PictureEvent, TextEvent
 from finevla.bag.metadata import relabel
-from finevla.bag.reader import (
-    EncodedImage,
-    EpisodeReader,
-    ImageEvent,
-    JointEvent,
-    PictureEvent,
-    TextEvent,
-)
+from finevla.bag.reader import EpisodeReader
 from finevla.bag.writer import EpisodeWriter
 
 __all__ = [

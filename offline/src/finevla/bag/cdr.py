@@ -19,6 +19,7 @@ _LITTLE_ENDIAN = 1
 _STAMP = struct.Struct("<iI")
 _COUNT = struct.Struct("<I")
 _HEADER_TEXT = _ENCAPSULATION + _STAMP.size
+_JPEG = b"\xff\xd8"
 
 
 def stamp_of(raw: bytes) -> int | None:
@@ -29,6 +30,34 @@ def stamp_of(raw: bytes) -> int | None:
     return int(seconds) * NS_PER_S + int(nanoseconds)
 
 
+def stamps_of(rows: NDArray[np.uint8]) -> NDArray[np.int64] | None:
+    """As `stamp_of`, of messages (n, bytes) that are given at least as far as their stamps."""
+    if (rows[:, 1] != _LITTLE_ENDIAN).any():
+        return None
+    stamps = np.ascontiguousarray(rows[:, _ENCAPSULATION:_HEADER_TEXT])
+    seconds, nanoseconds = stamps.view("<i4")[:, 0], stamps.view("<u4")[:, 1]
+    found: NDArray[np.int64] = seconds.astype(np.int64) * NS_PER_S + nanoseconds
+    return found
+
+
+def restamped(raw: bytes, shift_ns: int) -> bytes | None:
+    """A message with the stamp of its header moved by `shift_ns`; one of zero means "no stamp" and stays.
+
+    None where its bytes are in another order, or where the header cannot hold the new stamp.
+    """
+    stamp_ns = stamp_of(raw)
+    if stamp_ns is None:
+        return None
+    if stamp_ns == 0:
+        return bytes(raw)
+    moved = bytearray(raw)
+    try:
+        _STAMP.pack_into(moved, _ENCAPSULATION, *divmod(stamp_ns + shift_ns, NS_PER_S))
+    except struct.error:
+        return None
+    return bytes(moved)
+
+
 def frame_of(raw: bytes) -> str | None:
     """The coordinate frame that the header of a message names; None where its bytes are in another order."""
     if stamp_of(raw) is None or len(raw) < _HEADER_TEXT + _COUNT.size:
@@ -36,6 +65,47 @@ def frame_of(raw: bytes) -> str | None:
     start = _HEADER_TEXT + _COUNT.size
     text = raw[start : _after_text(raw, _HEADER_TEXT)]
     return bytes(text).rstrip(b"\0").decode("utf-8", "replace")
+
+
+def compressed_of(raw: bytes) -> memoryview | None:
+    """The image of a `sensor_msgs/CompressedImage`, not copied; None where its bytes are in another order."""
+    if stamp_of(raw) is None:
+        return None
+    try:
+        start = _aligned(_after_text(raw, _aligned(_after_text(raw, _HEADER_TEXT), 4)), 4) + _COUNT.size
+    except struct.error:
+        return None
+    return memoryview(raw)[start:]
+
+
+def jpeg_at(head: bytes, size: int) -> tuple[int, int] | None:
+    """Where the JPEG of a `sensor_msgs/CompressedImage` begins in it, and its bytes.
+
+    None where the message is another one, or its JPEG does not end where the message does.
+
+    Args:
+        head: The beginning of the message.
+        size: Bytes of the whole message.
+    """
+    image = compressed_of(head)
+    if image is None or bytes(image[: len(_JPEG)]) != _JPEG:
+        return None
+    start = len(head) - len(image)
+    (length,) = _COUNT.unpack_from(head, start - _COUNT.size)
+    return (start, int(length)) if start + length == size else None
+
+
+def jpegs_alike(rows: NDArray[np.uint8]) -> bool:
+    """Whether the beginnings of `sensor_msgs/CompressedImage`, (n, bytes), differ in stamp and length only.
+
+    Of one that does not, or that is no JPEG, nobody can say without reading it what kind of image it is.
+    """
+    image = compressed_of(rows[0].tobytes())
+    if image is None or bytes(image[: len(_JPEG)]) != _JPEG:
+        return False
+    start = rows.shape[1] - len(image)
+    alike = rows[:, _HEADER_TEXT : start - _COUNT.size] == rows[0, _HEADER_TEXT : start - _COUNT.size]
+    return bool(alike.all() and (rows[:, start : start + len(_JPEG)] == np.frombuffer(_JPEG, np.uint8)).all())
 
 
 @dataclass(slots=True)
@@ -60,6 +130,18 @@ class JointBytes:
         stamp = stamp_of(raw)
         values = np.frombuffer(raw, "<f8", self._count, self._start)[self._order]
         return None if stamp is None or not np.isfinite(values).all() else (stamp, values)
+
+    def read_all(self, rows: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+        """As `read`, of messages (n, bytes): stamps (n,), values (n, joints); None where one is unusual."""
+        if rows.shape[1] != self._size or self._order is None:
+            return None
+        head = np.frombuffer(self._head, np.uint8)
+        stamps = stamps_of(rows)
+        if stamps is None or (rows[:, _HEADER_TEXT : self._start] != head).any():
+            return None
+        positions = np.ascontiguousarray(rows[:, self._start : self._start + 8 * self._count])
+        values = positions.view("<f8")[:, self._order]
+        return (stamps, values) if np.isfinite(values).all() else None
 
     def learn(self, raw: bytes, names: list[str], values: NDArray[np.float64], ordered: list[str]) -> None:
         """Learns from a decoded message; one that this class reads otherwise than the decoder is forgotten.

@@ -6,7 +6,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from finevla.bag.reader import EncodedImage
+from finevla.bag.events import EncodedImage
 from finevla.errors import BagError
 
 QUALITY = 90

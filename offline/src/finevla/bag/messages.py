@@ -70,8 +70,10 @@ def instruction_status(stamp_ns: int, instruction_id: str, state: int, reason_co
     )
 
 
-def episode_mark(stamp_ns: int, kind: str, episode_id: str, instruction_text: str, outcome: str) -> Any:
-    """`finevla_msgs/EpisodeMark`; `kind` is one of `MARKS`."""
+def episode_mark(
+    stamp_ns: int, kind: str, episode_id: str, instruction_text: str, outcome: str, origin_ns: int = 0
+) -> Any:
+    """`finevla_msgs/EpisodeMark`; `kind` is one of `MARKS`, frames are counted from `origin_ns`."""
     return message_class("finevla_msgs/msg/EpisodeMark")(
         header=_header(stamp_ns),
         kind=MARKS.index(kind),
@@ -79,4 +81,5 @@ def episode_mark(stamp_ns: int, kind: str, episode_id: str, instruction_text: st
         instruction=instruction_text,
         outcome=outcome,
         note="",
+        frame_origin=_header(origin_ns).stamp,
     )

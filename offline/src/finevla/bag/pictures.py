@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from finevla.bag.places import IndexedFile, has_index
-from finevla.bag.reader import EncodedImage, EpisodeReader, image_of
+import numpy as np
+from numpy.typing import NDArray
+
+from finevla.bag.cdr import jpeg_at
+from finevla.bag.events import COMPRESSED_IMAGE, EncodedImage
+from finevla.bag.log import HEAD
+from finevla.bag.places import MESSAGE_HEAD, RECORD, Index, IndexedFile
+from finevla.bag.reader import EpisodeReader
+from finevla.bag.understand import image_of
 from finevla.contract.robot import RobotContract
 from finevla.errors import BagError
+
+
+@dataclass(frozen=True, slots=True)
+class Lying:
+    """Where all images of a camera lie in a bag, in the order of `EpisodeReader.images`.
+
+    Attributes:
+        files: The files, and the index of each.
+        topic: Their topic.
+        msgtype: Their message type.
+        file: Number of the file of each, (n,).
+        place: Of each in its file, (n,) of type `PLACE`.
+    """
+
+    files: tuple[tuple[Path, Index], ...]
+    topic: str
+    msgtype: str
+    file: NDArray[np.int64]
+    place: NDArray[np.void]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +49,14 @@ class Pictures:
         contract: Of the reader.
         camera: Name of the camera.
         places: Which images of the camera, counted in the order of `EpisodeReader.images`.
-        index: Files of the bag, topic and message type, where the bag has an index of its messages.
+        index: Where they lie, where the bag has an index of its messages.
     """
 
     bag: Path
     contract: RobotContract
     camera: str
-    places: tuple[int, ...]
-    index: tuple[tuple[Path, ...], str, str] | None = None
+    places: Sequence[int] | NDArray[np.int64]
+    index: Lying | None = None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -40,23 +66,41 @@ class Pictures:
         """Those from one of them up to another one."""
         return replace(self, places=self.places[start:end])
 
+    def lengths(self) -> NDArray[np.int64] | None:
+        """Bytes of each image, (n,); None where one is no JPEG, or cannot be read without its whole chunk."""
+        lying = self.index
+        if lying is None or lying.msgtype != COMPRESSED_IMAGE or any(any(i.packings) for _, i in lying.files):
+            return None
+        found = np.zeros(len(self.places), np.int64)
+        with ExitStack() as stack:
+            opened = [stack.enter_context(IndexedFile(path, index)) for path, index in lying.files]
+            for row, place in enumerate(self.places):
+                told = None
+                if place < len(lying.file):
+                    told = _jpeg_place(opened[lying.file[place]], *lying.place[place].item())
+                if told is None:
+                    return None
+                found[row] = told[1]
+        return found
+
     def __iter__(self) -> Iterator[EncodedImage]:
         """The images in the order of `places`.
 
         Raises:
             BagError: The bag is not what it was.
         """
-        return self._by_index(*self.index) if self.index is not None else self._by_reading()
+        return self._by_index(self.index) if self.index is not None else self._by_reading()
 
-    def _by_index(self, files: tuple[Path, ...], topic: str, msgtype: str) -> Iterator[EncodedImage]:
+    def _by_index(self, lying: Lying) -> Iterator[EncodedImage]:
+        where, jpegs = f"{self.bag}: {lying.topic}", lying.msgtype == COMPRESSED_IMAGE
         with ExitStack() as stack:
-            opened = [stack.enter_context(IndexedFile(path)) for path in files]
-            messages = [(file, *place) for file in opened for place in file.messages(topic)]
+            opened = [stack.enter_context(IndexedFile(path, index)) for path, index in lying.files]
             for place in self.places:
-                if place >= len(messages):
-                    raise self._fewer(place)
-                file, chunk, offset = messages[place]
-                yield image_of(file.message(chunk, offset), msgtype, f"{self.bag}: {topic}")
+                if place >= len(lying.file):
+                    raise self._fewer(int(place))
+                file, (chunk, offset) = opened[lying.file[place]], lying.place[place].item()
+                image = _jpeg(file, chunk, offset) if jpegs else None
+                yield image_of(file.message(chunk, offset), lying.msgtype, where) if image is None else image
 
     def _by_reading(self) -> Iterator[EncodedImage]:
         """Reads all images; only those are held that are still to come."""
@@ -64,8 +108,9 @@ class Pictures:
             yield from self._out_of(enumerate(reader.images(self.camera)))
 
     def _out_of(self, coming: Iterator[tuple[int, EncodedImage]]) -> Iterator[EncodedImage]:
-        uses, held = Counter(self.places), dict[int, EncodedImage]()
-        for place in self.places:
+        places = [int(place) for place in self.places]
+        uses, held = Counter(places), dict[int, EncodedImage]()
+        for place in places:
             while place not in held:
                 found = next(coming, None)
                 if found is None:
@@ -93,10 +138,52 @@ def pictures_of(reader: EpisodeReader, cameras: Iterable[str]) -> dict[str, Pict
     Raises:
         BagError: The bag has none of a camera.
     """
-    plain = not reader.packed_messages and all(path.suffix == ".mcap" for path in reader.files)
-    indexed = plain and all(map(has_index, reader.files))
-    topics = {camera: reader.image_topic(camera) for camera in cameras}
-    return {
-        camera: Pictures(reader.path, reader.contract, camera, (), (reader.files, *told) if indexed else None)
-        for camera, told in topics.items()
-    }
+    files = _indexed(reader)
+    found = {}
+    for camera in cameras:
+        topic, msgtype = reader.image_topic(camera)
+        lying = None if files is None or reader.moving(camera) else _lying(files, topic, msgtype)
+        found[camera] = Pictures(reader.path, reader.contract, camera, (), lying)
+    return found
+
+
+def _indexed(reader: EpisodeReader) -> tuple[tuple[Path, Index], ...] | None:
+    """The files of a bag and their indices; None where one of them has none."""
+    if reader.packed_messages or any(path.suffix != ".mcap" for path in reader.files):
+        return None
+    found = []
+    for path in reader.files:
+        try:
+            with IndexedFile(path) as file:
+                found.append((path, file.index))
+        except (ValueError, OSError):
+            return None
+    return tuple(found)
+
+
+def _lying(files: tuple[tuple[Path, Index], ...], topic: str, msgtype: str) -> Lying:
+    places = []
+    for path, index in files:
+        with IndexedFile(path, index) as file:
+            places.append(file.messages(topic))
+    numbers = np.repeat(np.arange(len(files)), [len(some) for some in places])
+    return Lying(files, topic, msgtype, numbers, np.concatenate(places))
+
+
+def _jpeg(file: IndexedFile, chunk: int, offset: int) -> EncodedImage | None:
+    """The JPEG of a `CompressedImage`, read without the rest of it; None where it is no plain one."""
+    place = _jpeg_place(file, chunk, offset)
+    if place is None:
+        return None
+    data = file.part(chunk, *place)
+    return EncodedImage("jpeg", data) if len(data) == place[1] else None
+
+
+def _jpeg_place(file: IndexedFile, chunk: int, offset: int) -> tuple[int, int] | None:
+    """Where in its chunk the JPEG of a message begins, and its bytes."""
+    head = file.part(chunk, offset, MESSAGE_HEAD + HEAD)
+    if len(head) < MESSAGE_HEAD:
+        return None
+    _, length = RECORD.unpack_from(head)
+    place = jpeg_at(head[MESSAGE_HEAD:], length + RECORD.size - MESSAGE_HEAD)
+    return None if place is None else (offset + MESSAGE_HEAD + place[0], place[1])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,15 +16,33 @@ from typing import Self
 import numpy as np
 from backports import zstd
 from lz4.frame import decompress as lz4_decompress
+from numpy.typing import NDArray
 
 MAGIC = b"\x89MCAP0\r\n"
-CHANNEL, CHUNK_INDEX = 0x04, 0x08
+MESSAGE_INDEX, CHANNEL, CHUNK_INDEX = 0x07, 0x04, 0x08
 RECORD = struct.Struct("<BQ")
+MESSAGE_HEAD = RECORD.size + 22
+"""Bytes of a message record before the message itself."""
 _FOOTER = struct.Struct("<BQQQI")
 _CHUNK_HEAD = struct.Struct("<QQQI")
 _CHUNK_PLACE = struct.Struct("<QQQQ")
-_MESSAGE_HEAD = RECORD.size + 22
-_ENTRY = np.dtype([("stamp", "<u8"), ("offset", "<u8")])
+INDEX_HEAD = struct.Struct("<BQHI")
+"""Opcode, length, channel and bytes of the entries of a message index."""
+_PAIRS = np.dtype([("channel", "<u2"), ("place", "<u8")])
+
+ENTRY = np.dtype([("stamp", "<u8"), ("offset", "<u8")])
+"""A message in the index: when it was logged, ns, and where its record begins in its unpacked chunk."""
+PLACE = np.dtype([("chunk", np.int64), ("offset", np.int64)])
+"""A message: number of its chunk, and where its record begins in it."""
+CHUNK = np.dtype(
+    [
+        (name, np.int64)
+        for name in ("record", "start", "packed", "size", "first_ns", "last_ns", "packing", "index", "pairs")
+    ]
+)
+"""A chunk: where its record and its data begin in the file, bytes of the data as they are and unpacked, when
+its first and last message were logged, how it is packed (place in `Index.packings`), bytes of the message
+indices behind its record, and where its part of the summary tells the places of these."""
 
 DECOMPRESS: Mapping[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -42,13 +60,20 @@ def text_at(content: bytes, place: int) -> tuple[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
-    """A chunk: where its data begin in the file, how they are packed, and the indices of its channels."""
+class Index:
+    """The summary of an MCAP file.
 
-    start: int
-    size: int
-    compression: str
-    indices: Mapping[int, int]
+    Attributes:
+        channels: Numbers of the channels, by topic.
+        chunks: Of type `CHUNK`, in the order of the file.
+        packings: Names of the compressions in use.
+        summary: Its bytes.
+    """
+
+    channels: Mapping[str, tuple[int, ...]]
+    chunks: NDArray[np.void]
+    packings: tuple[str, ...]
+    summary: bytes
 
 
 class IndexedFile:
@@ -56,21 +81,19 @@ class IndexedFile:
 
     Args:
         path: The file.
+        index: Its index, where it was read before.
 
     Raises:
         ValueError: It has no index, or one that cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, index: Index | None = None) -> None:
         """Opens the file and reads its summary."""
         self._file = path.open("rb")
-        self._size = path.stat().st_size
-        self._channels: dict[str, list[int]] = {}
-        self._chunks: list[_Chunk] = []
         self._unpacked: tuple[int, bytes] = (-1, b"")
         try:
-            self._read_summary()
-        except (struct.error, IndexError, ValueError) as err:
+            self.index = self._summary(path.stat().st_size) if index is None else index
+        except (struct.error, IndexError, ValueError, OverflowError) as err:
             self._file.close()
             raise ValueError(f"{path}: the index cannot be read: {err}") from err
 
@@ -84,73 +107,99 @@ class IndexedFile:
         """Closes the file."""
         self._file.close()
 
-    def messages(self, topic: str) -> list[tuple[int, int]]:
-        """Number of the chunk and offset in it, for every message of a topic, in the order of the log."""
+    def messages(self, topic: str) -> NDArray[np.void]:
+        """Every message of a topic in the order of the log, (n,) of type `PLACE`."""
+        wanted = self.index.channels.get(topic, ())
         found = [
-            (stamp, number, offset)
-            for number, chunk in enumerate(self._chunks)
-            for channel in self._channels.get(topic, ())
-            if channel in chunk.indices
-            for stamp, offset in self._index(chunk.indices[channel])
+            (number, self._entries(place))
+            for number in range(len(self.index.chunks))
+            for channel, place in self.indexed(number).items()
+            if channel in wanted
         ]
-        return [(number, offset) for _, number, offset in sorted(found)]
+        if not found:
+            return np.zeros(0, PLACE)
+        entries = np.concatenate([some for _, some in found])
+        places = np.zeros(len(entries), PLACE)
+        places["chunk"] = np.repeat([number for number, _ in found], [len(some) for _, some in found])
+        places["offset"] = entries["offset"]
+        order = np.lexsort((places["offset"], places["chunk"], entries["stamp"]))
+        ordered: NDArray[np.void] = places[order]
+        return ordered
+
+    def indexed(self, number: int) -> dict[int, int]:
+        """Places of the message indices of a chunk in the file, by channel."""
+        summary, place = self.index.summary, int(self.index.chunks["pairs"][number])
+        (size,) = struct.unpack_from("<I", summary, place)
+        rows = np.frombuffer(summary, _PAIRS, size // _PAIRS.itemsize, place + 4)
+        return dict(zip(rows["channel"].tolist(), rows["place"].tolist(), strict=True))
 
     def message(self, chunk: int, offset: int) -> bytes:
         """The bytes of a message."""
-        _, length = RECORD.unpack(self._data(chunk, offset, RECORD.size))
-        return self._data(chunk, offset + _MESSAGE_HEAD, length - _MESSAGE_HEAD + RECORD.size)
+        _, length = RECORD.unpack(self.part(chunk, offset, RECORD.size))
+        return self.part(chunk, offset + MESSAGE_HEAD, length - MESSAGE_HEAD + RECORD.size)
 
-    def _data(self, number: int, start: int, size: int) -> bytes:
+    def part(self, number: int, start: int, size: int) -> bytes:
         """Bytes of a chunk; of packed ones the last is kept unpacked."""
-        chunk = self._chunks[number]
-        if not chunk.compression:
-            return self._read(chunk.start + start, size)
+        chunk = self.index.chunks[number]
+        if not self.index.packings[chunk["packing"]]:
+            return self.read(int(chunk["start"]) + start, size)
         if self._unpacked[0] != number:
-            self._unpacked = (number, DECOMPRESS[chunk.compression](self._read(chunk.start, chunk.size)))
+            self._unpacked = (number, self.unpacked(number))
         return self._unpacked[1][start : start + size]
 
-    def _read(self, start: int, size: int) -> bytes:
+    def unpacked(self, number: int) -> bytes:
+        """The data of a chunk."""
+        chunk = self.index.chunks[number]
+        unpack = DECOMPRESS[self.index.packings[chunk["packing"]]]
+        return unpack(self.read(int(chunk["start"]), int(chunk["packed"])))
+
+    def read(self, start: int, size: int) -> bytes:
+        """Bytes of the file."""
         return os.pread(self._file.fileno(), size, start)
 
-    def _index(self, place: int) -> Iterator[tuple[int, int]]:
-        (size,) = struct.unpack("<I", self._read(place + RECORD.size + 2, 4))
-        rows = np.frombuffer(self._read(place + RECORD.size + 6, size), _ENTRY)
-        return zip(rows["stamp"].tolist(), rows["offset"].tolist(), strict=True)
+    def _entries(self, place: int) -> NDArray[np.void]:
+        (size,) = struct.unpack("<I", self.read(place + RECORD.size + 2, 4))
+        return np.frombuffer(self.read(place + RECORD.size + 6, size), ENTRY)
 
-    def _read_summary(self) -> None:
-        end = self._size - len(MAGIC) - _FOOTER.size
-        if end < len(MAGIC) or self._read(self._size - len(MAGIC), len(MAGIC)) != MAGIC:
+    def _summary(self, size: int) -> Index:
+        end = size - len(MAGIC) - _FOOTER.size
+        if end < len(MAGIC) or self.read(size - len(MAGIC), len(MAGIC)) != MAGIC:
             raise ValueError("the file does not end as MCAP does")
-        _, _, first, _, _ = _FOOTER.unpack(self._read(end, _FOOTER.size))
+        _, _, first, _, _ = _FOOTER.unpack(self.read(end, _FOOTER.size))
         if not len(MAGIC) <= first <= end:
             raise ValueError("the file has no index")
-        summary, place = self._read(first, end - first), 0
+        summary, place = self.read(first, end - first), 0
+        channels: dict[str, list[int]] = {}
+        packings: dict[str, int] = {}
+        chunks: list[tuple[int, ...]] = []
         while place < len(summary):
             opcode, length = RECORD.unpack_from(summary, place)
-            content = summary[place + RECORD.size : place + RECORD.size + length]
+            place += RECORD.size
             if opcode == CHANNEL:
-                number = struct.unpack_from("<H", content)[0]
-                self._channels.setdefault(text_at(content, 4)[0], []).append(number)
+                (number,) = struct.unpack_from("<H", summary, place)
+                channels.setdefault(text_at(summary, place + 4)[0], []).append(number)
             elif opcode == CHUNK_INDEX:
-                self._chunks.append(_chunk(content))
-            place += RECORD.size + length
-        if not self._chunks:
+                chunks.append(_chunk(summary, place, packings))
+            place += length
+        if not chunks:
             raise ValueError("the file has no index")
-        self._chunks.sort(key=lambda chunk: chunk.start)
+        table = np.array(sorted(chunks), CHUNK)
+        return Index({t: tuple(n) for t, n in channels.items()}, table, tuple(packings), summary)
 
 
-def _chunk(content: bytes) -> _Chunk:
-    _, _, start, _ = _CHUNK_PLACE.unpack_from(content)
-    place = _CHUNK_PLACE.size
-    (size,) = struct.unpack_from("<I", content, place)
-    pairs = [struct.unpack_from("<HQ", content, place + 4 + at) for at in range(0, size, 10)]
-    place += 4 + size + 8
-    compression, place = text_at(content, place)
-    (packed,) = struct.unpack_from("<Q", content, place)
+def _chunk(summary: bytes, begin: int, packings: dict[str, int]) -> tuple[int, ...]:
+    """A row of `CHUNK` from a chunk index that begins there."""
+    first_ns, last_ns, record, _ = _CHUNK_PLACE.unpack_from(summary, begin)
+    pairs = begin + _CHUNK_PLACE.size
+    (length,) = struct.unpack_from("<I", summary, pairs)
+    (index,) = struct.unpack_from("<Q", summary, pairs + 4 + length)
+    compression, place = text_at(summary, pairs + 4 + length + 8)
+    packed, size = struct.unpack_from("<QQ", summary, place)
     if compression not in DECOMPRESS:
         raise ValueError(f"a chunk is packed with {compression!r}")
-    head = RECORD.size + _CHUNK_HEAD.size + 4 + len(compression) + 8
-    return _Chunk(start + head, packed, compression, dict(pairs))
+    start = record + RECORD.size + _CHUNK_HEAD.size + 4 + len(compression) + 8
+    packing = packings.setdefault(compression, len(packings))
+    return record, start, packed, size, first_ns, last_ns, packing, index, pairs
 
 
 def has_index(path: Path) -> bool:

@@ -2,100 +2,36 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
-from rosbags.serde import SerdeError
+from rosbags.rosbag2 import Reader
+from rosbags.rosbag2.reader import DirectoryReader
 
-from finevla.bag.cdr import JointBytes, frame_of, stamp_of
-from finevla.bag.messages import LEVELS
+from finevla.bag.cdr import JointBytes, frame_of
+from finevla.bag.damage import DAMAGE, damaged
+from finevla.bag.events import (
+    COMPRESSED_IMAGE,
+    RAW_IMAGE,
+    EncodedImage,
+    Event,
+    ImageEvent,
+    JointEvent,
+    PictureEvent,
+)
 from finevla.bag.metadata import facts_of, read_metadata
 from finevla.bag.types import typestore
-from finevla.contract.dimensions import Dimension, DimensionValue
-from finevla.contract.episode import (
-    RecordedTopic,
-    Role,
-    recorded_topics,
-)
+from finevla.bag.understand import event_of, event_of_bytes, is_moving
+from finevla.contract.episode import RecordedTopic, Role, recorded_topics
 from finevla.contract.frame import NS_PER_S
-from finevla.contract.instruction import Level
-from finevla.contract.joints import reorder
 from finevla.contract.robot import RobotContract, load_contract
 from finevla.errors import BagError
-
-RAW_IMAGE = "sensor_msgs/msg/Image"
-_DAMAGE = (
-    *(AnyReaderError, OSError, ValueError, AssertionError, EOFError, IndexError),
-    *(KeyError, TypeError, struct.error, SerdeError, OverflowError),
-)
-"""What rosbags raises where a file ends too early, depending on where."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedImage:
-    """An image as it lies in the bag: `jpeg` bytes, or raw rows of `rgb8` or `bgr8`.
-
-    `height`, `width` and `step` (bytes per row) are 0 for JPEG.
-    """
-
-    encoding: str
-    data: bytes
-    height: int = 0
-    width: int = 0
-    step: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ImageEvent:
-    """An image of a camera at the stamp of its header."""
-
-    camera: str
-    stamp_ns: int
-    image: EncodedImage
-
-
-@dataclass(frozen=True, slots=True)
-class PictureEvent:
-    """That a camera gave an image, which was not read."""
-
-    camera: str
-    stamp_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class JointEvent:
-    """Seven joint values of one arm (rad, gripper m) in contract order.
-
-    `role` is `Role.FEEDBACK` for measured and `Role.LEADER` for commanded joints.
-    """
-
-    role: Role
-    side: str
-    stamp_ns: int
-    values: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class TextEvent:
-    """An instruction as said (`Role.INSTRUCTION`) or as understood (`Role.PARSED`)."""
-
-    role: Role
-    stamp_ns: int
-    text: str
-    instruction_id: str
-    values: tuple[DimensionValue, ...] = ()
-    level: Level | None = None
-
-
-Event = ImageEvent | PictureEvent | JointEvent | TextEvent
+from finevla.pictures.h264 import H264Stream
 
 
 class EpisodeReader:
@@ -128,7 +64,7 @@ class EpisodeReader:
         try:
             self._reader = AnyReader([self.path], default_typestore=typestore())
             self._reader.open()
-        except _DAMAGE as err:
+        except DAMAGE as err:
             raise BagError(
                 "the bag is damaged or truncated",
                 where=self.path,
@@ -136,6 +72,31 @@ class EpisodeReader:
                 remedy="`finevla convert --repair` saves what is whole, or record again",
             ) from err
         self._wanted = self._select()
+
+    @property
+    def wanted(self) -> list[tuple[Connection, RecordedTopic]]:
+        """The connections that are read, and the topic of the contract that each is."""
+        return self._wanted
+
+    def indexed_files(self) -> list[tuple[Path, dict[int, int]]] | None:
+        """The files as they lie on disk, each with its channels and the place in `wanted` of each.
+
+        None where they have to be unpacked as a whole or message by message, or are no MCAP.
+        """
+        if self.packed_messages or any(path.suffix != ".mcap" for path in self.files):
+            return None
+        (bag,) = self._reader.readers
+        storage = bag.storage if isinstance(bag, Reader) else None
+        storages = storage.storages if isinstance(storage, DirectoryReader) else ()
+        found = []
+        for path, storage in zip(self.files, storages, strict=True):
+            # Which connection a channel is, as rosbags says it.
+            owners = {
+                c.id: next((n for n, (w, _) in enumerate(self._wanted) if _same(w, c)), None)
+                for c in storage.connections
+            }
+            found.append((path, {channel: n for channel, n in owners.items() if n is not None}))
+        return found
 
     def counts(self) -> dict[str, int]:
         """Number of messages of every topic in the bag."""
@@ -148,7 +109,7 @@ class EpisodeReader:
         return tuple(t.topic for t in recorded_topics(self.contract) if t.required and t.topic not in present)
 
     def events(self, *, images: bool = True) -> Iterator[Event]:
-        """All events in the order of the log.
+        """All events in the order of the log; H.264 images that cannot be shown are none.
 
         Args:
             images: Whether images are read, or only their stamps.
@@ -204,31 +165,70 @@ class EpisodeReader:
     ) -> Iterator[Event]:
         topics = {connection.id: topic for connection, topic in wanted}
         learned = {connection.id: JointBytes() for connection, _ in wanted}
+        streams = {connection.id: H264Stream() for connection, _ in wanted if _compressed(connection)}
         if not topics:
             return
         for connection, raw in self._raw([c for c, _ in wanted]):
             topic, joints = topics[connection.id], learned[connection.id]
-            event = _from_bytes(topic, raw, joints, images=images)
-            if event is None:
-                message = self._decoded(raw, connection.msgtype)
-                event = self._event(topic, message)
-                if isinstance(event, JointEvent):
-                    expected = self.contract.arms[topic.source].wire_names
-                    joints.learn(raw, list(message.name), event.values, list(expected))
-            yield event
+            if connection.id in streams and is_moving(raw):
+                yield from self._shown(topic, raw, streams[connection.id], images=images)
+                continue
+            event = event_of_bytes(topic, raw, joints, images=images)
+            yield self.full(connection, topic, raw, joints) if event is None else event
+
+    def full(self, connection: Connection, topic: RecordedTopic, raw: bytes, joints: JointBytes) -> Event:
+        """The event of a message that is decoded in full; `joints` learn from it where it is one of theirs.
+
+        Raises:
+            BagError: As `events`.
+            ContractError: As `events`.
+        """
+        message = self._decoded(raw, connection.msgtype)
+        event = event_of(topic, message, self.contract, self.path)
+        if isinstance(event, JointEvent):
+            expected = self.contract.arms[topic.source].wire_names
+            joints.learn(raw, list(message.name), event.values, list(expected))
+        return event
+
+    def _shown(
+        self, topic: RecordedTopic, raw: bytes, stream: H264Stream, *, images: bool
+    ) -> Iterator[Event]:
+        """The event of an H.264 message; none where an image before it is missing."""
+        message = self._decoded(raw, topic.type)
+        stamp_ns = message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec
+        data = message.data.tobytes()
+        try:
+            if images and (rgb := stream.decode(data)) is not None:
+                height, width = rgb.shape[:2]
+                image = EncodedImage("rgb8", rgb.tobytes(), height, width, 3 * width)
+                yield ImageEvent(topic.source, stamp_ns, image)
+            elif not images and stream.shows(data):
+                yield PictureEvent(topic.source, stamp_ns)
+        except ValueError as err:
+            raise damaged(f"{self.path}: {topic.topic}", err) from err
+
+    def moving(self, camera: str) -> bool:
+        """Whether the images of a camera are H.264: one cannot be read without those before it.
+
+        Raises:
+            BagError: The bag has no image of this camera.
+        """
+        topic, _ = self.image_topic(camera)
+        chosen = [c for c, _ in self._wanted if c.topic == topic and _compressed(c)]
+        return any(is_moving(raw) for _, raw in islice(self._raw(chosen), 1)) if chosen else False
 
     def _raw(self, connections: list[Connection]) -> Iterator[tuple[Connection, bytes]]:
         try:
             for connection, _, raw in self._reader.messages(connections):
                 yield connection, raw
-        except _DAMAGE as err:
-            raise _damaged(self.path, err) from err
+        except DAMAGE as err:
+            raise damaged(self.path, err) from err
 
     def _decoded(self, raw: bytes, msgtype: str) -> Any:
         try:
             return self._reader.deserialize(raw, msgtype)
-        except _DAMAGE as err:
-            raise _damaged(self.path, err) from err
+        except DAMAGE as err:
+            raise damaged(self.path, err) from err
 
     def close(self) -> None:
         """Closes the files."""
@@ -270,74 +270,12 @@ class EpisodeReader:
                 remedy="record the contract's topics, or remap the other publisher away",
             )
 
-    def _event(self, topic: RecordedTopic, message: Any) -> Event:
-        stamp = message.header.stamp
-        stamp_ns = stamp.sec * NS_PER_S + stamp.nanosec
-        if topic.role is Role.CAMERA:
-            return ImageEvent(topic.source, stamp_ns, _encoded(message, f"{self.path}: {topic.topic}"))
-        if topic.role in (Role.FEEDBACK, Role.LEADER):
-            expected = self.contract.arms[topic.source].wire_names
-            values = reorder(message.name, message.position, expected, f"{self.path}: {topic.topic}")
-            return JointEvent(topic.role, topic.source, stamp_ns, values)
-        if topic.role is Role.PARSED:
-            said = tuple(DimensionValue(Dimension(v.dimension), v.slot, v.value) for v in message.values)
-            level = LEVELS[message.level]
-            return TextEvent(topic.role, stamp_ns, message.text, message.id, said, level)
-        return TextEvent(topic.role, stamp_ns, message.text, message.id)
+
+def _same(known: Connection, found: Connection) -> bool:
+    """Whether a connection of a file is one of those that the metadata name."""
+    same = (known.topic, known.msgtype, known.ext) == (found.topic, found.msgtype, found.ext)
+    return same and (not known.digest or not found.digest or known.digest == found.digest)
 
 
-def _from_bytes(topic: RecordedTopic, raw: bytes, joints: JointBytes, *, images: bool) -> Event | None:
-    """The event of a message that need not be decoded; None for all others."""
-    if topic.role in (Role.FEEDBACK, Role.LEADER):
-        found = joints.read(raw)
-        return None if found is None else JointEvent(topic.role, topic.source, *found)
-    if topic.role is Role.CAMERA and not images:
-        stamp_ns = stamp_of(raw)
-        return None if stamp_ns is None else PictureEvent(topic.source, stamp_ns)
-    return None
-
-
-def image_of(raw: bytes, msgtype: str, where: str) -> EncodedImage:
-    """The image of a serialized message.
-
-    Raises:
-        BagError: It cannot be read, or is no image that we know.
-    """
-    try:
-        message = typestore().deserialize_cdr(raw, msgtype)
-    except _DAMAGE as err:
-        raise _damaged(where, err) from err
-    return _encoded(message, where)
-
-
-def _damaged(where: object, err: BaseException) -> BagError:
-    return BagError(
-        "the bag ends in the middle or holds a message that cannot be read",
-        where=where,
-        found=err or type(err).__name__,
-        remedy="`finevla convert --repair` saves what is whole, or record again",
-    )
-
-
-def _encoded(message: Any, where: str) -> EncodedImage:
-    """The payload of an image message, not decoded.
-
-    Raises:
-        BagError: The image is neither JPEG nor 8-bit RGB or BGR.
-    """
-    data = message.data.tobytes()
-    if not hasattr(message, "encoding"):
-        if data[:2] == b"\xff\xd8":
-            return EncodedImage("jpeg", data)
-        found = f"format {message.format!r}, {len(data)} bytes"
-    elif message.encoding in ("rgb8", "bgr8"):
-        return EncodedImage(message.encoding, data, message.height, message.width, message.step)
-    else:
-        found = f"encoding {message.encoding!r}"
-    raise BagError(
-        "an image has a form that is not supported",
-        where=where,
-        expected="JPEG, rgb8 or bgr8",
-        found=found,
-        remedy="record the /compressed topic with JPEG",
-    )
+def _compressed(connection: Connection) -> bool:
+    return bool(connection.msgtype == COMPRESSED_IMAGE)

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.rosbag2.storage_mcap import McapWriter
+from rosbags.rosbag2 import StoragePlugin
 
+from finevla.bag.storage import LeanMcapWriter, LeanWriter
 from finevla.bag.types import typestore
 from finevla.contract.episode import EpisodeInfo, RecordedTopic, custom_data, recorded_topics
 from finevla.contract.robot import RobotContract, load_contract
@@ -75,7 +75,7 @@ class EpisodeWriter:
                     where=place,
                     remedy="choose another episode id, or move the old bag away",
                 )
-        self._writer = Writer(self._partial, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer = LeanWriter(self._partial, version=9, storage_plugin=StoragePlugin.MCAP)
         try:
             self._open()
         except OSError as err:
@@ -123,6 +123,10 @@ class EpisodeWriter:
         """Puts a text file beside the messages, for what is no topic; it appears with the bag."""
         (self._partial / name).write_text(text)
 
+    def size(self) -> int:
+        """Bytes of the growing bag that have reached the file; not to be asked after the end."""
+        return sum(file.stat().st_size for file in self._partial.iterdir())
+
     def close(self, info: EpisodeInfo | None = None) -> Path:
         """Finishes the bag, stores the facts (`info` if given, with outcome) and moves it in place.
 
@@ -149,7 +153,7 @@ class EpisodeWriter:
     def _flush(self) -> None:
         """Ends the chunk and hands it to the system, which keeps it when this process is killed."""
         storage = self._writer.storage
-        assert isinstance(storage, McapWriter)  # noqa: S101  # so it was opened
+        assert isinstance(storage, LeanMcapWriter)  # noqa: S101  # so it was opened
         storage.close_chunk()
         storage.bio.flush()
 

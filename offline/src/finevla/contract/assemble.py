@@ -2,8 +2,9 @@
 
 A frame is defined by an image of the pivot camera. Its stamp is the frame's stamp; every other
 camera gives its image nearest to that stamp within the slop, both arms give their joints
-interpolated at that stamp. Frames follow the tick grid of `clock.TickGrid`. What cannot be
-completed is dropped and counted with a reason; nothing is ever filled in.
+interpolated at that stamp. A contract may choose cobot_magic's way instead: of every other stream the
+first message at or after that stamp, joints as they were measured. Frames follow the tick grid of
+`clock.TickGrid`. What cannot be completed is dropped and counted with a reason; nothing is ever filled in.
 
 All decisions depend on stamps alone, never on arrival time: as long as no stream is later than
 `patience_s` behind the newest of them, the order of arrival between streams changes nothing.
@@ -13,13 +14,13 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finevla.contract.clock import JointTrack, TickGrid, to_ns
-from finevla.contract.robot import ARM_SIDES, RobotContract
+from finevla.contract.robot import ARM_SIDES, FIRST_AFTER, RobotContract
 from finevla.errors import ContractError
 
 NO_IMAGE = "no_image"
@@ -31,12 +32,14 @@ NOT_LATER = "stamp_not_later"
 class Frame[Payload]:
     """One synchronised frame, with the fields of `contract.Observation`.
 
-    `images` holds whatever was pushed: arrays live, encoded bytes in the converter.
+    `images` holds whatever was pushed: arrays live, encoded bytes in the converter. `skews_ns` says how
+    much later than the frame each image was taken.
     """
 
     stamp_ns: int
     state: NDArray[np.float64]
     images: Mapping[str, Payload]
+    skews_ns: Mapping[str, int] = field(default_factory=dict)
 
 
 class FrameAssembler[Payload]:
@@ -71,6 +74,7 @@ class FrameAssembler[Payload]:
         self.surplus = 0
         """Pivot images between two ticks: seen, not needed."""
         self._contract = contract
+        self._first_after = contract.sync.choice == FIRST_AFTER
         self._slop_ns = to_ns(contract.sync.slop_s)
         self._gap_ns = to_ns(contract.sync.joint_gap_s)
         self._patience_ns = to_ns(patience_s)
@@ -84,6 +88,10 @@ class FrameAssembler[Payload]:
         self._tracks = {side: JointTrack(self._gap_ns) for side in ARM_SIDES}
         self._newest: dict[str, int] = {}
         self._closed = False
+
+    def anchor(self, origin_ns: int) -> None:
+        """Counts frames from this stamp on, as a recording does: who knows its origin makes its frames."""
+        self._grid.anchor(origin_ns)
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -111,6 +119,28 @@ class FrameAssembler[Payload]:
         if self._advance(side, stamp_ns):
             self._tracks[side].push(stamp_ns, values)
             self._prune()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an image of the pivot camera waits for the other streams; else joints make no frame."""
+        return bool(self._images[self.pivot])
+
+    def push_joint_run(self, side: str, stamps_ns: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        """As `push_joints` for each of many samples, while nothing is `waiting`.
+
+        Args:
+            side: The arm.
+            stamps_ns: (n,), growing, all later than the newest of this arm.
+            values: (n, 7), as in `push_joints`.
+
+        Raises:
+            ValueError: The first is not later than the newest one so far.
+        """
+        if stamps_ns[0] <= self._newest.get(side, -1):
+            raise ValueError("these samples are not later than the newest one")
+        self._newest[side] = int(stamps_ns[-1])
+        self._tracks[side].extend(stamps_ns, values)
+        self._prune()
 
     def close(self) -> None:
         """Says that no more data will come, so that `pop` decides on what still waits."""
@@ -149,27 +179,31 @@ class FrameAssembler[Payload]:
         return all(self._newest.get(stream, -1) >= stamp_ns for stream in self.streams)
 
     def _assemble(self, stamp_ns: int, pivot_image: Payload) -> Frame[Payload] | None:
-        images = {self.pivot: pivot_image}
+        images, skews_ns = {self.pivot: pivot_image}, {self.pivot: 0}
         for camera in self.cameras:
             if camera == self.pivot:
                 continue
-            found = self._nearest(camera, stamp_ns)
+            found = self._image_at(camera, stamp_ns)
             if found is None:
                 self.dropped[f"{NO_IMAGE}:{camera}"] += 1
                 return None
             images[camera] = found[1]
+            skews_ns[camera] = found[0] - stamp_ns
         parts = []
         for side in ARM_SIDES:
-            joints = self._tracks[side].at(stamp_ns)
+            track = self._tracks[side]
+            joints = track.first_after(stamp_ns) if self._first_after else track.at(stamp_ns)
             if joints is None:
                 self.dropped[f"{JOINT_GAP}:{side}"] += 1
                 return None
             parts.append(joints)
-        return Frame(stamp_ns, np.concatenate(parts), images)
+        return Frame(stamp_ns, np.concatenate(parts), images, skews_ns)
 
-    def _nearest(self, camera: str, stamp_ns: int) -> tuple[int, Payload] | None:
-        """The image nearest in time within the slop; of two equally near, the earlier."""
-        near = [entry for entry in self._images[camera] if abs(entry[0] - stamp_ns) <= self._slop_ns]
+    def _image_at(self, camera: str, stamp_ns: int) -> tuple[int, Payload] | None:
+        """The image within the slop that the contract chooses; of two equally near, the earlier."""
+        earliest = stamp_ns if self._first_after else stamp_ns - self._slop_ns
+        latest = stamp_ns + self._slop_ns
+        near = [entry for entry in self._images[camera] if earliest <= entry[0] <= latest]
         return min(near, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
 
     def _forget_before(self, stamp_ns: int) -> None:

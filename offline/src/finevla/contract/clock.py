@@ -45,6 +45,17 @@ class JointTrack:
         self._values.append(np.array(values, dtype=np.float64))
         return True
 
+    def extend(self, stamps_ns: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        """Appends samples (copied) with stamps (n,) that grow, and values (n, joints).
+
+        Raises:
+            ValueError: The first is not later than the newest one so far.
+        """
+        if self._stamps and stamps_ns[0] <= self._stamps[-1]:
+            raise ValueError("these samples are not later than the newest one")
+        self._stamps.extend(stamps_ns.tolist())
+        self._values.extend(np.array(values, dtype=np.float64))
+
     def at(self, stamp_ns: int) -> NDArray[np.float64] | None:
         """Values at a stamp; None where no pair of samples within the gap encloses it."""
         after = bisect.bisect_left(self._stamps, stamp_ns)
@@ -61,6 +72,13 @@ class JointTrack:
         mixed: NDArray[np.float64] = (1.0 - weight) * self._values[after - 1] + weight * self._values[after]
         return mixed
 
+    def first_after(self, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Values of the first sample at or after a stamp; None where there is none within the gap."""
+        after = bisect.bisect_left(self._stamps, stamp_ns)
+        if after == len(self._stamps) or self._stamps[after] - stamp_ns > self.max_gap_ns:
+            return None
+        return self._values[after].copy()
+
     def forget_before(self, stamp_ns: int) -> None:
         """Drops what no longer can be asked for, but keeps the last sample before `stamp_ns`."""
         keep = bisect.bisect_left(self._stamps, stamp_ns) - 1
@@ -75,7 +93,9 @@ class TickGrid:
 
     An image belongs to tick k when its stamp reaches `origin + k * period - tolerance`; the first
     such image is the frame of that tick. Later images before the next tick are surplus, and ticks
-    for which no image came are skipped.
+    for which no image came are skipped. A grid that was anchored has its origin already: its first
+    frame is an image within the tolerance of a tick, so that everyone who knows the origin takes the
+    same images, whenever they begin to look.
 
     Args:
         period_ns: Distance of two frames.
@@ -86,17 +106,24 @@ class TickGrid:
     period_ns: int
     tolerance_ns: int
     _origin_ns: int | None = None
-    _next: int = 0
+    _next: int | None = None
 
     @property
     def started(self) -> bool:
-        """True once the first complete frame has fixed the origin."""
+        """True once the origin is fixed, by the first complete frame or by `anchor`."""
         return self._origin_ns is not None
+
+    def anchor(self, origin_ns: int) -> None:
+        """Fixes the origin; ticks before it count too."""
+        self._origin_ns, self._next = origin_ns, None
 
     def wants(self, stamp_ns: int) -> bool:
         """True if a pivot image with this stamp is the frame of the next free tick."""
         if self._origin_ns is None:
             return True
+        if self._next is None:
+            since_ns = (stamp_ns - self._origin_ns + self.tolerance_ns) % self.period_ns
+            return since_ns < 2 * self.tolerance_ns
         return stamp_ns >= self._origin_ns + self._next * self.period_ns - self.tolerance_ns
 
     def take(self, stamp_ns: int, complete: bool) -> None:

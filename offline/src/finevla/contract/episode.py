@@ -108,6 +108,8 @@ class EpisodeInfo:
         note: Free text of the operator.
         contract_hash: Hash of the contract that was in force; empty where unknown.
         dropped: Messages that the recorder lost, by topic.
+        frame_origin_ns: Stamp from which frames are counted, in the bag and by every policy that runs
+            meanwhile; 0 where nobody fixed one: then it is that of the first complete frame.
     """
 
     episode_id: str
@@ -118,6 +120,7 @@ class EpisodeInfo:
     note: str = ""
     contract_hash: str = ""
     dropped: Mapping[str, int] = field(default_factory=dict)
+    frame_origin_ns: int = 0
 
     def labeled(self, outcome: str, note: str | None = None) -> EpisodeInfo:
         """The same facts with a judgment.

@@ -105,13 +105,19 @@ class Rates:
     feedback: float
 
 
+NEAREST, FIRST_AFTER = "nearest", "first_after"
+"""What a frame takes of each stream: the image nearest to its stamp and joints interpolated at it, or, as
+cobot_magic does, the first message at or after it."""
+
+
 @dataclass(frozen=True, slots=True)
 class SyncSpec:
-    """How frames are put together: pivot camera, image slop and largest joint gap, both in s."""
+    """How frames are put together: pivot camera, image slop and largest joint gap (s), choice of messages."""
 
     pivot: str
     slop_s: float
     joint_gap_s: float
+    choice: str = NEAREST
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +305,14 @@ def _check(contract: RobotContract, where: str) -> None:
             where=where,
             found=contract.joint_names,
             remedy="give each joint its own name",
+        )
+    if contract.sync.choice not in (NEAREST, FIRST_AFTER):
+        raise ContractError(
+            "nobody knows this way to put frames together",
+            where=f"{where}: sync.choice",
+            expected=f"{NEAREST} or {FIRST_AFTER}",
+            found=contract.sync.choice,
+            remedy="name one of the two, or leave the line out",
         )
     if contract.sync.pivot not in contract.cameras:
         raise ContractError(

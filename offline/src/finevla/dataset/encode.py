@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +22,8 @@ from numpy.typing import NDArray
 
 from finevla.bag import EncodedImage
 from finevla.bag.images import decode
+from finevla.dataset.join import copied
+from finevla.dataset.mp4 import Rates, bit_rate, front_of, write_all
 from finevla.dataset.stats import SAMPLE_EVERY, levels
 from finevla.dataset.video import writing
 
@@ -69,6 +73,19 @@ class VideoSettings:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of images before they come.
+
+    Attributes:
+        lengths: Bytes of each, (n,).
+        copied: Whether the file should be as `join.concatenate` copies it, so that it need not be copied.
+    """
+
+    lengths: NDArray[np.int64]
+    copied: bool
+
+
 PROFILES: Mapping[Profile, VideoSettings] = {
     "fast": VideoSettings(),
     "lerobot": VideoSettings("av1", "12", 30, 2),
@@ -78,7 +95,12 @@ PROFILES: Mapping[Profile, VideoSettings] = {
 
 
 def encode_counted(
-    images: Iterable[EncodedImage], path: Path, size: tuple[int, int], fps: int, settings: VideoSettings
+    images: Iterable[EncodedImage],
+    path: Path,
+    size: tuple[int, int],
+    fps: int,
+    settings: VideoSettings,
+    known: Known | None = None,
 ) -> NDArray[np.int64]:
     """As `encode`; every tenth image that the encoder took is decoded and counted.
 
@@ -97,12 +119,17 @@ def encode_counted(
             if number % SAMPLE_EVERY == 0:
                 counts[:] += levels([decode(image)])
 
-    encode(counted(), path, size, fps, settings)
+    encode(counted(), path, size, fps, settings, known)
     return counts
 
 
 def encode(
-    images: Iterable[EncodedImage], path: Path, size: tuple[int, int], fps: int, settings: VideoSettings
+    images: Iterable[EncodedImage],
+    path: Path,
+    size: tuple[int, int],
+    fps: int,
+    settings: VideoSettings,
+    known: Known | None = None,
 ) -> None:
     """Makes an MP4 of images.
 
@@ -112,16 +139,22 @@ def encode(
         size: Width and height that every image must have.
         fps: Frames per second.
         settings: Codec and its settings.
+        known: What is known of JPEGs before they come; they are then copied in one go.
 
     Raises:
         ValueError: An image has another size, cannot be decoded, or is no JPEG where JPEG is copied; the
             message says which.
     """
-    with writing(path) as container:
-        if settings.codec == "mjpeg":
-            _copy(images, container, size, fps)
+    if settings.codec == "mjpeg":
+        checked = _jpegs(images, size)
+        if known is None:
+            with writing(path) as container:
+                _copy(checked, container, size, fps)
         else:
-            _encode(images, container, size, fps, settings)
+            _put(checked, path, size, fps, known)
+        return
+    with writing(path) as container:
+        _encode(images, container, size, fps, settings)
 
 
 def _encode(
@@ -170,19 +203,43 @@ def _picture(image: EncodedImage, jpeg: Any, index: int, pixels: str) -> Any:
     return frame
 
 
-def _copy(images: Iterable[EncodedImage], container: Any, size: tuple[int, int], fps: int) -> None:
-    """Puts JPEGs into a file as they are."""
-    stream = container.add_stream("mjpeg", rate=fps)
-    stream.width, stream.height = size
-    stream.pix_fmt = PIXELS
-    stream.time_base = Fraction(1, fps)
+def _jpegs(images: Iterable[EncodedImage], size: tuple[int, int]) -> Iterator[bytes]:
+    """The bytes of images that can be copied."""
     for index, image in enumerate(images):
         if image.encoding != "jpeg":
             raise ValueError(f"image {index} is {image.encoding}, no JPEG that could be copied")
         _check_end(image, index)
         height, width, _, _ = simplejpeg.decode_jpeg_header(image.data)
         _check_size(index, (width, height), size)
-        packet = av.Packet(image.data)
+        yield image.data
+
+
+def _put(images: Iterator[bytes], path: Path, size: tuple[int, int], fps: int, known: Known) -> None:
+    """As `_copy`, into a file whose index is written before the images."""
+    first, single = next(images), BytesIO()
+    with av.open(single, "w", format="mp4") as container:
+        _copy([first], container, size, fps)
+    lengths, template = known.lengths, single.getvalue()
+    mean = bit_rate(lengths, 1, fps)
+    rates = Rates(mean, mean) if known.copied else Rates(mean, 0)
+    front = front_of(copied(template) if known.copied else template, lengths, np.arange(len(lengths)), rates)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb", buffering=0) as file:
+        write_all(file, front)
+        for index, image in enumerate(chain([first], images)):
+            if len(image) != lengths[index]:
+                raise ValueError(f"image {index} has {len(image)} bytes, not {lengths[index]}")
+            write_all(file, image)
+
+
+def _copy(images: Iterable[bytes], container: Any, size: tuple[int, int], fps: int) -> None:
+    """Puts JPEGs into a file as they are."""
+    stream = container.add_stream("mjpeg", rate=fps)
+    stream.width, stream.height = size
+    stream.pix_fmt = PIXELS
+    stream.time_base = Fraction(1, fps)
+    for index, image in enumerate(images):
+        packet = av.Packet(image)
         packet.stream, packet.time_base = stream, Fraction(1, fps)
         packet.pts = packet.dts = index
         packet.duration, packet.is_keyframe = 1, True

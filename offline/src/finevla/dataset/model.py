@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from finevla.dataset.arrow import numbers
 from finevla.dataset.stats import Stats
 
 CHUNK = 1000
@@ -28,6 +29,7 @@ class Recording:
             larger than memory.
         videos: MP4 by feature, each with exactly these frames; the writer takes the files.
         stats: Statistics by feature.
+        spare: Whether nobody else needs the files of the videos, so that a writer may move them.
     """
 
     tasks: tuple[str, ...]
@@ -35,6 +37,7 @@ class Recording:
     table: Callable[[], pa.Table]
     videos: Mapping[str, Path]
     stats: Mapping[str, Stats]
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def table_of(data: Mapping[str, NDArray[Any]]) -> pa.Table:
     """Columns as an Arrow table; vectors become lists of fixed length."""
     arrays = {}
     for key, values in data.items():
-        flat = pa.array(values.reshape(-1))
+        flat = numbers(values.reshape(-1))
         arrays[key] = flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
     return pa.table(arrays)
 

@@ -22,7 +22,7 @@ class Take:
     Attributes:
         task: Instruction.
         vectors: Values by feature, each (frames, dimensions).
-        videos: MP4 by feature, each with exactly these frames.
+        videos: MP4 by feature, each with exactly these frames; a writer may move them.
         levels: Counts of picture levels by feature, each (3, 256); see `stats.levels`.
     """
 
@@ -82,15 +82,20 @@ def pack(outline: Outline, takes: Sequence[Take]) -> tuple[Header, list[Recordin
         {**take.vectors, **index_columns(take.length, number, start, places[take.task], outline.fps)}
         for number, (take, start) in enumerate(zip(takes, starts, strict=True))
     ]
-    together = {key: np.concatenate([columns[key] for columns in data]) for key in data[0]}
+    recordings = [_recording(take, columns) for take, columns in zip(takes, data, strict=True)]
     header = Header(
         robot_type=outline.robot_type,
         fps=outline.fps,
         features=outline.features(),
         tasks=tuple(places),
-        stats={**{key: of_rows(values) for key, values in together.items()}, **_of_pictures(takes)},
+        stats=recordings[0].stats if len(takes) == 1 else _of_all(takes, data),
     )
-    return header, [_recording(take, columns) for take, columns in zip(takes, data, strict=True)]
+    return header, recordings
+
+
+def _of_all(takes: Sequence[Take], data: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, Stats]:
+    rows = {key: of_rows(np.concatenate([columns[key] for columns in data])) for key in data[0]}
+    return {**rows, **_of_pictures(takes)}
 
 
 def _recording(take: Take, columns: Mapping[str, NDArray[Any]]) -> Recording:
@@ -100,6 +105,7 @@ def _recording(take: Take, columns: Mapping[str, NDArray[Any]]) -> Recording:
         table=lambda: table_of(columns),
         videos=take.videos,
         stats={**{key: of_rows(values) for key, values in columns.items()}, **_of_pictures([take])},
+        spare=True,
     )
 
 

@@ -10,9 +10,11 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from finevla.dataset.arrow import column, indexed, of_rows
+from finevla.dataset.join import concatenate, take
 from finevla.dataset.model import CHUNK, Header, Recording
 from finevla.dataset.stats import as_json
-from finevla.dataset.video import Clip, checked, concatenate, probe
+from finevla.dataset.video import Clip, checked, probe
 from finevla.files import write_json
 
 VERSION = "v3.0"
@@ -102,7 +104,10 @@ def _write_videos(key: str, fps: int, episodes: Sequence[Recording], folder: Pat
     prefix = f"videos/{key}"
     for file, group in enumerate(_groups(clips)):
         path = folder / "videos" / key / f"{FILE.format(**_place(file))}.mp4"
-        concatenate([clips[number] for number in group], path, fps)
+        if len(group) == 1 and episodes[group.start].spare:
+            take(clips[group.start], path, fps)
+        else:
+            concatenate([clips[number] for number in group], path, fps)
         frames = 0
         for number in group:
             rows[number].update({f"{prefix}/{name}": value for name, value in _place(file).items()})
@@ -119,10 +124,9 @@ def _write_meta(header: Header, episodes: Sequence[Recording], folder: Path, row
         row.update({f"meta/episodes/{name}": value for name, value in _place(0).items()})
     path = meta / "episodes" / f"{FILE.format(**_place(0))}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), path, compression="snappy")
-    tasks = list(header.tasks)
-    frame = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), "task": tasks}).to_pandas()
-    frame.set_index("task").to_parquet(meta / "tasks.parquet")
+    pq.write_table(of_rows(rows), path, compression="snappy")
+    tasks = {"task_index": column(range(len(header.tasks))), "task": column(header.tasks)}
+    pq.write_table(indexed(tasks, "task"), meta / "tasks.parquet")
     write_json(meta / "stats.json", as_json(header.stats))
     document = {
         **header.info(VERSION, [episode.length for episode in episodes]),

@@ -1,9 +1,9 @@
-"""Videos on disk without decoding: what a file holds, one episode cut out, several put together."""
+"""Videos on disk without decoding: what a file holds, and one episode cut out of it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +16,7 @@ import av.logging
 import numpy as np
 from numpy.typing import NDArray
 
+from finevla.dataset.mp4 import UnusualError, samples_of
 from finevla.errors import DatasetError
 
 # A pipe of thousands of small files would otherwise fill the terminal with encoder statistics.
@@ -48,7 +49,7 @@ def probe(path: Path) -> Clip:
         DatasetError: The file is not a video, or holds no picture.
     """
     with reading(path) as (container, stream):
-        shown = _shown(container, stream, path)
+        frames, start = _extent(container, stream, path)
         context = stream.codec_context
         encoding = (
             context.name,
@@ -58,7 +59,16 @@ def probe(path: Path) -> Clip:
             stream.time_base,
             bytes(context.extradata or b""),
         )
-    return Clip(path, path.stat().st_size, len(shown), shown[0][0], encoding)
+    return Clip(path, path.stat().st_size, frames, start, encoding)
+
+
+def _extent(container: Any, stream: Any, path: Path) -> tuple[int, int]:
+    """Number of the pictures of a file and time of the first one, ticks."""
+    try:
+        return len(samples_of(path).sizes), 0
+    except UnusualError:  # the packets have to be looked at
+        shown = _shown(container, stream, path)
+        return len(shown), shown[0][0]
 
 
 def checked(clip: Clip, frames: int) -> Clip:
@@ -89,7 +99,7 @@ def reading(path: Path) -> Iterator[tuple[Any, Any]]:
         with av.open(str(path)) as container:
             yield container, container.streams.video[0]
     except (OSError, av.FFmpegError, IndexError) as err:
-        raise _unreadable(path, repr(err)) from err
+        raise unreadable(path, repr(err)) from err
 
 
 def writing(path: Path) -> Any:
@@ -98,7 +108,8 @@ def writing(path: Path) -> Any:
     return av.open(str(path), "w", options={"movflags": "+faststart"})
 
 
-def _unreadable(path: Path, found: str) -> DatasetError:
+def unreadable(path: Path, found: str) -> DatasetError:
+    """What is said of a file that is no video, or a damaged one."""
     return DatasetError(
         "the video cannot be read",
         where=path,
@@ -108,36 +119,14 @@ def _unreadable(path: Path, found: str) -> DatasetError:
     )
 
 
-def concatenate(clips: Sequence[Clip], path: Path, fps: int) -> None:
-    """Puts the episodes of one camera into one file by copying packets.
-
-    Args:
-        clips: Of one encoding, in order.
-        path: The file; its folder is created.
-        fps: Frames per second.
-
-    Raises:
-        DatasetError: A file cannot be read any more.
-    """
-    with writing(path) as container:
-        target: Any = None
-        done = 0
-        for clip in clips:
-            with reading(clip.path) as (source, stream):
-                target = _like(stream, container) if target is None else target
-                packets = (packet for packet in source.demux(stream) if packet.dts is not None)
-                _mux(packets, round(Fraction(done, fps) / stream.time_base) - clip.start, target, container)
-            done += clip.frames
-
-
-def _like(stream: Any, container: Any) -> Any:
+def like(stream: Any, container: Any) -> Any:
     """A stream that takes the packets of another one as they are."""
     target = container.add_stream_from_template(stream, opaque=True)
     target.time_base = stream.time_base
     return target
 
 
-def _mux(packets: Iterable[Any], shift: int, target: Any, container: Any) -> None:
+def mux(packets: Iterable[Any], shift: int, target: Any, container: Any) -> None:
     """Writes packets, moved in time by so many ticks."""
     for packet in packets:
         packet.pts += shift
@@ -170,7 +159,7 @@ def split(piece: Piece, path: Path, fps: int) -> None:
     with reading(piece.path) as (container, stream):
         packets = _packets(container, stream, piece, fps)
         with writing(path) as out:
-            _mux(packets, -min(packet.pts for packet in packets), _like(stream, out), out)
+            mux(packets, -min(packet.pts for packet in packets), like(stream, out), out)
 
 
 def digest(piece: Piece, fps: int) -> str:
@@ -231,7 +220,7 @@ def _shown(container: Any, stream: Any, path: Path) -> list[tuple[int, bool]]:
     """Time (ticks) of every picture of a file, ascending, and whether it is a key frame."""
     found = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.pts is not None]
     if not found:
-        raise _unreadable(path, "no picture")
+        raise unreadable(path, "no picture")
     return sorted(found)
 
 

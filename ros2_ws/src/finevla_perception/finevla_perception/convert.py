@@ -15,12 +15,15 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from finevla_msgs.msg import DimensionValue, ParsedInstruction
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from finevla.contract.frame import NS_PER_S
 from finevla.contract.instruction import Level, Parsed
 from finevla.contract.joints import reorder
+from finevla.contract.robot import CameraSpec
 from finevla.errors import ContractError
+from finevla.pictures.h264 import H264Stream, is_h264
+from finevla_perception.devices.base import Intrinsics
 
 RAW_ENCODINGS = ("rgb8", "bgr8")
 
@@ -88,11 +91,54 @@ def msgify_jpeg(jpeg: bytes, stamp_ns: int, frame_id: str) -> CompressedImage:
     return msg
 
 
+def msgify_camera_info(spec: CameraSpec, intrinsics: Intrinsics | None, stamp_ns: int) -> CameraInfo:
+    """How a camera sees; all zeros, which means "not calibrated" in this message, where nobody knows."""
+    msg = CameraInfo(height=spec.height, width=spec.width)
+    msg.header.stamp = ns_to_stamp(stamp_ns)
+    msg.header.frame_id = spec.frame_id
+    if intrinsics is not None:
+        i = intrinsics
+        msg.distortion_model, msg.d = i.model, array("d", i.coefficients)
+        msg.k = [i.fx, 0.0, i.cx, 0.0, i.fy, i.cy, 0.0, 0.0, 1.0]
+        msg.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+        msg.p = [i.fx, 0.0, i.cx, 0.0, 0.0, i.fy, i.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return msg
+
+
 def as_bytes(data: bytes | NDArray[np.uint8]) -> array[int]:
     """Bytes in the one type that a message field takes without converting each element."""
     content = array("B")
     content.frombytes(data if isinstance(data, bytes) else data.tobytes())
     return content
+
+
+def is_moving(msg: Image | CompressedImage) -> bool:
+    """Whether an image message is H.264 and needs those before it."""
+    return isinstance(msg, CompressedImage) and is_h264(bytes(msg.data[:4]))
+
+
+def shown(msg: CompressedImage, stream: H264Stream, where: str = "") -> Image | None:
+    """The raw image that an H.264 message stands for; None until the next key frame where one is missing.
+
+    Args:
+        msg: The next message of the camera.
+        stream: Decoder of the camera.
+        where: Topic, for the error.
+
+    Raises:
+        ContractError: The message is damaged or needs a later one.
+    """
+    try:
+        rgb = stream.decode(bytes(msg.data))
+    except ValueError as err:
+        raise ContractError(
+            "an image message cannot be read",
+            where=where,
+            expected="H.264, one whole picture per message, no B-frames",
+            found=err,
+            remedy="check the encoder of this topic",
+        ) from err
+    return None if rgb is None else msgify_image(rgb, stamp_to_ns(msg.header.stamp), msg.header.frame_id)
 
 
 def joint_values(msg: JointState, names: tuple[str, ...], where: str = "") -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from finevla.contract.params import param
+from finevla_perception.devices import OPENERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,13 @@ class CameraParams:
 
     contract_file: str = param("", "Robot contract in YAML; empty: the one that ships with finevla.")
     camera: str = param("cam_high", "Name of the camera in the contract.")
-    device: str = param("/dev/video0", "Device of the camera: a path or a number.")
+    driver: str = param("v4l2", "What gives the images.", choices=tuple(OPENERS))
+    device: str = param(
+        "",
+        "v4l2: a path or number (empty: /dev/video0). realsense: a serial number, in quotes (empty: the only "
+        "one). video: path of a film.",
+    )
+    loop: bool = param(True, "video: whether the film begins again; else the node ends with it.")
     rate_hz: float = param(0.0, "Frames per second; 0: the rate of the contract.", lower=0.0, upper=240.0)
     jpeg_quality: int = param(90, "Quality of the compressed images.", lower=1, upper=100)
     publish_raw: bool = param(True, "Whether to publish raw images besides the compressed ones.")

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from finevla_msgs import msg as messages
 from finevla_msgs.srv import LoadCheckpoint
 from finevla_perception.convert import numpify, stamp_to_ns
-from finevla_perception.qos import INSTRUCTION_STATUS_DEPTH, command, latched, publish
+from finevla_perception.qos import INSTRUCTION_STATUS_DEPTH, command, latched, publish, reliable
 from finevla_perception.run import run_node
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -25,7 +26,7 @@ from std_srvs.srv import Trigger
 
 from finevla.contract import ActionChunk, RobotContract, load_contract
 from finevla.contract.params import read
-from finevla.contract.services import POLICY_CANCEL, POLICY_LOAD_CHECKPOINT, POLICY_NODE
+from finevla.contract.services import DIAGNOSTICS, POLICY_CANCEL, POLICY_LOAD_CHECKPOINT, POLICY_NODE
 from finevla.errors import BundleError, FineVLAError
 from finevla_policy.convert import chunk_msg, driver_view, report_msg, status_msg
 from finevla_policy.loading import Loader, accepted, bundle_loader
@@ -37,6 +38,7 @@ from finevla_policy.worker import InferenceWorker, PolicyLike
 
 WATCH_PERIOD_S = 0.05
 HEARTBEAT_PERIOD_S = 1.0
+DIAGNOSTICS_PERIOD_S = 1.0
 
 
 class PolicyNode(LifecycleNode):  # type: ignore[misc]
@@ -74,6 +76,9 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
             messages.ParsedInstruction, topics.instruction_parsed, self._on_instruction, latched()
         )
         self.create_subscription(messages.DriverState, topics.driver_state, self._on_driver, latched())
+        self.create_subscription(messages.EpisodeMark, topics.episode_mark, self._on_mark, latched())
+        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS, reliable(10))
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._on_diagnostics)
         self.create_timer(WATCH_PERIOD_S, self._on_watch)
         self.create_timer(HEARTBEAT_PERIOD_S, self._publish_status)
         self.create_service(Trigger, POLICY_CANCEL, self._on_cancel)
@@ -177,6 +182,16 @@ class PolicyNode(LifecycleNode):  # type: ignore[misc]
 
     def _on_driver(self, msg: messages.DriverState) -> None:
         self._driver = driver_view(msg, self._now_ns())
+
+    def _on_mark(self, msg: messages.EpisodeMark) -> None:
+        if msg.kind == messages.EpisodeMark.START:
+            self._streams.anchor(stamp_to_ns(msg.frame_origin) or None)
+        elif msg.kind in (messages.EpisodeMark.STOP, messages.EpisodeMark.DISCARD):
+            self._streams.anchor(None)
+
+    def _on_diagnostics(self) -> None:
+        if (message := self._streams.diagnostics()) is not None:
+            publish(self, self._diagnostics, message)
 
     def _on_frames(self, frames: list[Any]) -> None:
         with self._event():

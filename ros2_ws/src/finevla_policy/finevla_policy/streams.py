@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from finevla_perception.convert import joint_values, stamp_to_ns
+from diagnostic_msgs.msg import DiagnosticArray
+from finevla_perception.convert import is_moving, joint_values, shown, stamp_to_ns
+from finevla_perception.picture_watch import owners, swapped
 from finevla_perception.qos import joint_stream
+from finevla_perception.stream_watch import POISON
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -17,14 +20,16 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from finevla.contract import ARM_SIDES, RobotContract
 from finevla.contract.assemble import Frame, FrameAssembler
 from finevla.errors import ContractError
+from finevla.pictures.h264 import H264Stream
 from finevla_policy.params import PolicyParams
+from finevla_policy.stream_report import StreamReport
 
 
 class Streams:
     """Subscribes what a policy needs and hands over each frame as soon as it is complete.
 
-    Images are not decoded here. A camera that the policy does not use is only listened to, without
-    taking its messages apart, so that its death is noticed. Subscriptions are never destroyed,
+    Images are not decoded here, but for H.264. A camera that the policy does not use is only listened to,
+    without taking its messages apart, so that its death is noticed. Subscriptions are never destroyed,
     because rclpy's executor may be waiting on them in another thread; closed ones do nothing.
 
     Args:
@@ -50,7 +55,11 @@ class Streams:
         self._lock = threading.Lock()
         self._assembler: FrameAssembler[Any] | None = None
         self._made = 0
-        self._heard_ns: dict[str, int | None] = {}
+        self._origin_ns: int | None = None
+        self._report = StreamReport(contract, lambda camera: self._topic(camera)[1])
+        self._owners = owners(contract)
+        self._unused: tuple[str, ...] = ()
+        self._moving: dict[str, H264Stream] = {}
         self._wrong: set[str] = set()
         self._subscribed: set[str] = set()
 
@@ -66,11 +75,13 @@ class Streams:
         with self._lock:
             self.cameras = used
             self._assembler = FrameAssembler(self._contract, used)
-            self._heard_ns = dict.fromkeys(others) if self._params.watch_all_cameras else {}
+            if self._origin_ns is not None:
+                self._assembler.anchor(self._origin_ns)
+            self._unused = tuple(others) if self._params.watch_all_cameras else ()
             self._made = 0
         for name in used:
             self._once(name, self._subscribe_camera)
-        for name in self._heard_ns:
+        for name in self._unused:
             self._once(f"{name} unused", self._listen_to)
         for side in ARM_SIDES:
             self._once(side, self._subscribe_arm)
@@ -90,8 +101,24 @@ class Streams:
         """Age of the newest message of every stream; None where none came yet."""
         with self._lock:
             ages = {} if self._assembler is None else self._assembler.ages_ns(now_ns)
-            heard = {name: None if ns is None else now_ns - ns for name, ns in self._heard_ns.items()}
-        return {**ages, **heard}
+            heard = {name: self._report.watch.arrived_ns(self._report.topic(name)) for name in self._unused}
+        return {**ages, **{name: None if ns is None else now_ns - ns for name, ns in heard.items()}}
+
+    def diagnostics(self) -> DiagnosticArray | None:
+        """How every stream fared since the last call; None while closed."""
+        with self._lock:
+            if self._assembler is None:
+                return None
+            since = self._report.since(self._now_ns(), self._assembler.dropped)
+        # Opening pictures takes milliseconds, in which messages go on coming.
+        return self._report.diagnostics(since)
+
+    def anchor(self, origin_ns: int | None) -> None:
+        """Counts frames as the recording that runs does, from this stamp; None: it has ended."""
+        with self._lock:
+            self._origin_ns = origin_ns
+            if self._assembler is not None and origin_ns is not None:
+                self._assembler.anchor(origin_ns)
 
     def losses(self) -> str:
         """Frames made and frames lost since the reset, by reason and stream, in one line."""
@@ -134,42 +161,83 @@ class Streams:
         self._node.create_subscription(kind, topic, callback, *args, callback_group=group, **more)
 
     def _on_image(self, camera: str, msg: Image | CompressedImage) -> None:
+        stamp_ns, topic = stamp_to_ns(msg.header.stamp), self._report.topic(camera)
         with self._lock:
             if self._assembler is None:
                 return
-            self._assembler.push_image(camera, stamp_to_ns(msg.header.stamp), msg)
+            seen = self._report.watch.saw(topic, self._now_ns(), stamp_ns, len(msg.data))
+        wrong = self._swapped(camera, topic, msg)
+        image: Image | CompressedImage | None = msg
+        if is_moving(msg):
+            try:
+                image = self._shown(camera, topic, msg, interrupted=seen.missing > 0)
+            except ContractError as err:
+                wrong, image = str(err), None
+        self._told(camera, wrong)
+        with self._lock:
+            if self._assembler is None or image is None or seen.odd in POISON:
+                return
+            self._report.pictures.saw(topic, image)
+            if wrong:
+                return
+            self._assembler.push_image(camera, stamp_ns, image)
             frames = self._completed(self._assembler)
         self._hand_over(frames)
 
-    def _on_unused(self, camera: str, _: bytes) -> None:
+    def _swapped(self, camera: str, topic: str, msg: Image | CompressedImage) -> str:
+        words = swapped(self._owners, camera, msg.header.frame_id)
+        return f"{topic}: {words}; repair the remapping of the camera drivers" if words else ""
+
+    def _shown(self, camera: str, topic: str, msg: CompressedImage, *, interrupted: bool) -> Image | None:
+        """Decodes H.264 at once, because the next image needs this one; each camera in its own thread."""
+        stream = self._moving.setdefault(camera, H264Stream())
+        if interrupted:
+            stream.interrupt()
+        return shown(msg, stream, topic)
+
+    def _on_unused(self, camera: str, cdr: bytes) -> None:
         with self._lock:
-            if camera in self._heard_ns:
-                self._heard_ns[camera] = self._node.get_clock().now().nanoseconds
+            self._report.watch.saw(self._report.topic(camera), self._now_ns(), None, len(cdr))
 
     def _on_joints(self, side: str, msg: JointState) -> None:
         if self._assembler is None:
             return
         arm = self._contract.arms[side]
+        stamp_ns = stamp_to_ns(msg.header.stamp)
         try:
             values = joint_values(msg, arm.wire_names, arm.feedback_topic)
         except ContractError as err:
-            # A wrong message is no message: the stream goes stale and the arms hold.
-            if side not in self._wrong:
-                self._wrong.add(side)
-                self._node.get_logger().error(str(err))
+            self._told(side, str(err))
             return
-        self._wrong.discard(side)
+        self._told(side, "")
         with self._lock:
             if self._assembler is None:
                 return
-            self._assembler.push_joints(side, stamp_to_ns(msg.header.stamp), values)
+            if self._report.watch.saw(arm.feedback_topic, self._now_ns(), stamp_ns).odd in POISON:
+                return  # it would spoil the order of all that follow
+            self._assembler.push_joints(side, stamp_ns, values)
             frames = self._completed(self._assembler)
         self._hand_over(frames)
+
+    def _told(self, stream: str, wrong: str) -> None:
+        """Logs what is wrong with a stream when it begins to be.
+
+        A wrong message is no message: the stream goes stale and the arms hold.
+        """
+        if not wrong:
+            self._wrong.discard(stream)
+        elif stream not in self._wrong:
+            self._wrong.add(stream)
+            self._node.get_logger().error(wrong)
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
 
     def _completed(self, assembler: FrameAssembler[Any]) -> list[Frame[Any]]:
         frames = []
         while (frame := assembler.pop()) is not None:
             frames.append(frame)
+            self._report.framed(frame)
         self._made += len(frames)
         return frames
 

@@ -33,7 +33,6 @@ from finevla_sim.pose import xyz_rpy
 from finevla_sim.scene_watch import TruthReport
 from finevla_sim.sim_loop import LoopSettings, SimLoop, answer
 
-DIAGNOSTICS_TOPIC = "/diagnostics"
 ANSWER_TIMEOUT_S = 10.0
 SLOW = 0.9
 """Below this real-time factor the node warns."""
@@ -61,7 +60,7 @@ class SimNode(Node):
         self._cameras = CameraPublisher(self, self.contract, camera_fovy(self.contract))
         self._declare_disabled_cameras()
         self._truth_publisher = self.create_publisher(SceneTruth, TRUTH_TOPIC, 10)
-        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS_TOPIC, 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, services.DIAGNOSTICS, 10)
         table = dh_table(self.contract.dh_is_offset)
         self._bus = ArmBus(
             self.contract,

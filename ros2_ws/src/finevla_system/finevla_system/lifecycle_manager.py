@@ -29,6 +29,7 @@ from std_srvs.srv import SetBool, Trigger
 from finevla.contract import RobotContract, load_contract
 from finevla.contract.params import read
 from finevla.contract.services import (
+    DIAGNOSTICS,
     DRIVER_ENABLE,
     DRIVER_NODE,
     LIFECYCLE_MANAGER_NODE,
@@ -82,7 +83,7 @@ class LifecycleManager(Node):  # type: ignore[misc]
         names = self._plan.nodes
         self._port = LifecyclePort(self, names, group, timeout_s, lambda node: self._troubles.get(node, ""))
         self._enable = self.create_client(SetBool, DRIVER_ENABLE, callback_group=group)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable(10))
+        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS, reliable(10))
         self._status = self.create_publisher(DiagnosticStatus, SYSTEM_STATUS, latched())
         topics = self._contract.topics
         self._watch(DriverState, topics.driver_state, latched(), self._on_driver)

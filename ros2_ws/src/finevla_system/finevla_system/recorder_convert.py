@@ -7,11 +7,13 @@ import importlib
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from finevla_msgs.msg import EpisodeMark
+from finevla_perception.convert import ns_to_stamp
+from finevla_perception.diagnose import stream_status
+from finevla_perception.stream_watch import Health
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 
 from finevla.contract.episode import EpisodeInfo, RecordedTopic
 from finevla.contract.services import RECORDER_NODE
-from finevla_system.recorder_watch import Health
 
 LITTLE_ROOM_S = 600.0
 
@@ -52,19 +54,8 @@ def diagnostics(
     healths: list[Health], looks: dict[str, str], room_s: float, recording: str, stamp: Time
 ) -> DiagnosticArray:
     """What `/diagnostics` says of a recorder: each topic, what its pictures look like, and the disk."""
-    words = {h.topic: ", ".join(filter(None, (h.problem, looks.get(h.topic, "")))) for h in healths}
     statuses = [
-        DiagnosticStatus(
-            level=DiagnosticStatus.WARN if words[health.topic] else DiagnosticStatus.OK,
-            name=f"{RECORDER_NODE}: {health.topic}",
-            message=words[health.topic] or "as expected",
-            values=[
-                KeyValue(key="rate_hz", value=f"{health.hz:.1f}"),
-                KeyValue(key="age_s", value="" if health.age_s is None else f"{health.age_s:.3f}"),
-                KeyValue(key="bytes_per_s", value=f"{health.bytes_per_s:.0f}"),
-                KeyValue(key="lost", value=str(health.lost)),
-            ],
-        )
+        stream_status(RECORDER_NODE, health, looks.get(health.topic, ""))
         for health in healths
         if health.expected_hz is not None
     ]
@@ -85,4 +76,26 @@ def mark(kind: str, info: EpisodeInfo, stamp: Time) -> EpisodeMark:
     message.header.stamp = stamp
     if kind == "start":
         message.instruction = info.instruction
+        message.frame_origin = ns_to_stamp(info.frame_origin_ns)
     return message
+
+
+def problems(array: DiagnosticArray) -> list[str]:
+    """What a recorder says on `/diagnostics` that is not as it should be: "topic: words"."""
+    mine = f"{RECORDER_NODE}: "
+    return [
+        f"{status.name.removeprefix(mine)}: {status.message}"
+        for status in array.status
+        if status.name.startswith(mine) and status.level != DiagnosticStatus.OK
+    ]
+
+
+def recording_of(array: DiagnosticArray) -> str | None:
+    """The episode that a recorder says it records, empty where none; None where no recorder spoke."""
+    disk = [status for status in array.status if status.name == f"{RECORDER_NODE}: disk"]
+    return next((entry.value for status in disk for entry in status.values if entry.key == "recording"), None)
+
+
+def kind_of(message: EpisodeMark) -> str:
+    """The kind of a mark, one of `KINDS`; empty where it is none of them."""
+    return next((name for name, kind in KINDS.items() if kind == message.kind), "")

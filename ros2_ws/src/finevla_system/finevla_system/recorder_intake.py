@@ -58,7 +58,7 @@ class Intake:
         Raises:
             RuntimeError: The thread has ended by an error, which was printed.
         """
-        if not self._thread.is_alive():
+        if not self._thread.is_alive() and not self._ended.is_set():
             raise RuntimeError("the thread that takes messages has ended: nothing more would be recorded")
 
     def close(self) -> None:

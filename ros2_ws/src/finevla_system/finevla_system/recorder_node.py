@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,20 @@ from finevla.contract.clock import to_ns
 from finevla.contract.episode import EpisodeInfo, RecordedTopic, Role, recorded_topics
 from finevla.contract.params import read
 from finevla.contract.robot import load_contract
-from finevla.contract.services import RECORDER_LABEL, RECORDER_NODE, RECORDER_START, RECORDER_STOP
+from finevla.contract.services import (
+    DIAGNOSTICS,
+    RECORDER_LABEL,
+    RECORDER_NODE,
+    RECORDER_START,
+    RECORDER_STOP,
+)
 from finevla.errors import BagError, FineVLAError
+from finevla_system.recorder_action import RecordAction
 from finevla_system.recorder_convert import diagnostics, latched_qos, mark, message_class, subscription_qos
-from finevla_system.recorder_eyes import Eyes
+from finevla_system.recorder_eyes import eyes
 from finevla_system.recorder_intake import Intake, Untouched
 from finevla_system.recorder_params import RecorderParams
+from finevla_system.recorder_run import Ended, How
 from finevla_system.recorder_session import RecordingSession
 from finevla_system.recorder_watch import Disk, Watch, bytes_per_s
 
@@ -42,8 +51,9 @@ class RecorderNode(Node):
         self.topics = recorded_topics(self.contract, raw_images=self.params.raw_images)
         self.session: RecordingSession | None = None
         self.finished: Path | None = None
+        self.told = DiagnosticArray()
         self.watch = Watch(self.topics, self.contract)
-        self.eyes = Eyes(self.topics, self.contract)
+        self.eyes = eyes(self.topics, self.contract)
         self.disk = Disk(Path(self.params.out_dir), self.params.reserve_mb * 1e6)
         self.marks = self.create_publisher(EpisodeMark, self.contract.topics.episode_mark, latched_qos())
         group, self._lock = Untouched(), threading.Lock()
@@ -55,7 +65,8 @@ class RecorderNode(Node):
         self.create_service(StartRecording, RECORDER_START, self._guarded(self._start))
         self.create_service(StopRecording, RECORDER_STOP, self._guarded(self._stop))
         self.create_service(LabelRecording, RECORDER_LABEL, self._guarded(self._label))
-        self.diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._action = RecordAction(self)
+        self.diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS, 10)
         self.create_timer(1.0, self._look)
         self._intake = Intake(heard, self._on_message, self._lock)
         self.get_logger().info(f"ready; bags go to {Path(self.params.out_dir).absolute()}")
@@ -71,7 +82,7 @@ class RecorderNode(Node):
         )
 
     def _on_message(self, topic: str, now_ns: int, cdr: bytes) -> None:
-        missing = self.watch.saw(topic, now_ns, cdr)
+        missing = self.watch.took(topic, now_ns, cdr)
         self.eyes.saw(topic, cdr)
         if self.session is not None:
             self.session.push(topic, now_ns, cdr)
@@ -89,22 +100,35 @@ class RecorderNode(Node):
         healths = self.watch.health(now.nanoseconds)
         left_s = self.disk.seconds_left(bytes_per_s(healths))
         recording = "" if self.session is None else self.session.info.episode_id
-        looks = self.eyes.look()
-        self.diagnostics.publish(diagnostics(healths, looks, left_s, recording, now.to_msg()))
+        looks = self.eyes.look(self.eyes.take())
+        self.told = diagnostics(healths, looks, left_s, recording, now.to_msg())
+        self.diagnostics.publish(self.told)
         if self.session is not None and left_s <= 0:
-            session, self.session = self.session, None
-            session.label(session.info.outcome, "ended by the recorder: the disk is full")
-            self._mark("stop", session.info)
-            self.finished, _ = session.stop(session.info.outcome)
-            self.get_logger().error(f"the disk is full; the recording was ended and kept: {self.finished}")
+            self._give_up()
+
+    def _give_up(self) -> None:
+        session = self._running()
+        session.label(session.info.outcome, "ended by the recorder: the disk is full")
+        try:
+            ended = self.end(How.DISK_FULL)
+        except BagError as err:
+            self.get_logger().error(str(err))
+        else:
+            self.get_logger().error(f"the disk is full; the recording was ended and kept: {ended.path}")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds everybody else off; what was published before belongs before what is done meanwhile."""
+        with self._lock:
+            self._intake.empty()
+            yield
 
     def _guarded(self, handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], Any]:
         """A service callback that turns our errors into a refusal with words."""
 
         def callback(request: Any, response: Any) -> Any:
             try:
-                with self._lock:
-                    self._intake.empty()  # what was published before the call belongs before it
+                with self.held():
                     handle(request, response)
                 response.success = True
             except FineVLAError as err:
@@ -116,6 +140,20 @@ class RecorderNode(Node):
         return callback
 
     def _start(self, request: StartRecording.Request, response: StartRecording.Response) -> None:
+        session = self.begin(request.episode_id, request.instruction)
+        response.path = str((Path(self.params.out_dir) / session.info.episode_id).absolute())
+        response.message = (
+            "recording"
+            if session.info.instruction
+            else f"recording; no instruction was given: say one on {self.contract.topics.instruction}"
+        )
+
+    def begin(self, episode_id: str, instruction: str) -> RecordingSession:
+        """Starts a recording, in the one way there is; the caller holds the others off.
+
+        Raises:
+            BagError: A recording is running, a topic is silent, the disk has no room, the name is taken.
+        """
         if self.session is not None:
             raise BagError(
                 "a recording is running",
@@ -133,46 +171,44 @@ class RecorderNode(Node):
             )
         self.disk.check(bytes_per_s(self.watch.health(now.nanoseconds)), self.params.room_s)
         info = EpisodeInfo(
-            request.episode_id or f"episode_{now.nanoseconds}",
-            instruction=request.instruction,
+            episode_id or f"episode_{now.nanoseconds}",
+            instruction=instruction,
             operator=self.params.operator,
             source="recorder",
+            frame_origin_ns=self.watch.pivot_ns,
         )
         out = Path(self.params.out_dir)
         self.session = RecordingSession(out, info, self.contract, self.topics, self.params.queue_messages)
         self._mark("start", self.session.info)
-        response.path = str((out / info.episode_id).absolute())
-        response.message = (
-            "recording"
-            if info.instruction
-            else (f"recording; no instruction was given: say one on {self.contract.topics.instruction}")
-        )
+        return self.session
 
     def _stop(self, request: StopRecording.Request, response: StopRecording.Response) -> None:
-        session = self._running()
         if request.discard:
-            self._mark("discard", session.info)
-            session.discard()
-            self.session = None
+            self.end(How.DISCARDED)
             response.message = "discarded"
             return
-        judged = session.info.labeled(request.outcome or session.info.outcome)
-        self._mark("stop", judged)
+        ended = self.end(How.STOPPED, request.outcome)
+        response.path, response.messages = ended.path, ended.messages
+        response.message = ended.report(self.topics)
+
+    def end(self, how: How, outcome: str = "") -> Ended:
+        """Ends the running recording, in the one way there is; the caller holds the others off.
+
+        Args:
+            how: What those who wait for its end are told.
+            outcome: Its judgment; empty: the one that it was labeled with.
+
+        Raises:
+            BagError: No recording is running, the outcome is unknown (it goes on), or the disk refused it.
+        """
+        session = self._running()
+        judged = session.info.labeled(outcome or session.info.outcome)
+        self._mark("discard" if how is How.DISCARDED else "stop", judged)
         self.session = None
-        self.finished, counts = session.stop(judged.outcome)
-        response.path = str(self.finished.absolute())
-        response.messages = sum(counts.values())
-        rows = [
-            f"{topic.topic}: {counts.get(topic.topic, 0)}"
-            + (
-                " MISSING, the bag cannot be converted"
-                if topic.required and not counts.get(topic.topic)
-                else ""
-            )
-            for topic in self.topics
-        ]
-        lost = [f"{topic}: {count} LOST" for topic, count in session.dropped.items()]
-        response.message = "\n".join(rows + lost)
+        ended = session.end(how, judged.outcome)
+        if ended.success:
+            self.finished = Path(ended.path)
+        return ended
 
     def _label(self, request: LabelRecording.Request, response: LabelRecording.Response) -> None:
         if self.session is not None:
@@ -201,16 +237,18 @@ class RecorderNode(Node):
     def finish(self) -> None:
         """Ends a running recording as not judged, so that nothing recorded is lost."""
         self._intake.close()
-        if self.session is not None:
+        with self._lock:  # a caller of the action may end it at this very moment
             session, self.session = self.session, None
+        if session is not None:
             try:
-                path, _ = session.stop(session.info.outcome)
+                ended = session.end(How.SHUT_DOWN, session.info.outcome)
             except FineVLAError as err:
                 self.get_logger().fatal(str(err))
                 return
-            self.get_logger().warning(f"the recorder ended during a recording; kept {path}")
+            self.get_logger().warning(f"the recorder ended during a recording; kept {ended.path}")
 
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until it is told to stop."""
-    return run_node(RECORDER_NODE, RecorderNode, args, close=RecorderNode.finish)
+    # One thread for services and timers, the others for those who wait for the end of a recording.
+    return run_node(RECORDER_NODE, RecorderNode, args, threads=4, close=RecorderNode.finish)

@@ -12,6 +12,7 @@ from finevla.bag import EpisodeWriter
 from finevla.contract.episode import EpisodeInfo, RecordedTopic
 from finevla.contract.robot import RobotContract
 from finevla.errors import BagError
+from finevla_system.recorder_run import Ended, How, Progress
 
 
 class RecordingSession:
@@ -38,6 +39,8 @@ class RecordingSession:
     ) -> None:
         self.info = info
         self.dropped: Counter[str] = Counter()
+        self.ended: Ended | None = None
+        self.over = threading.Event()
         self._writer = EpisodeWriter(out, info, contract, topics)
         self._queue: queue.Queue[tuple[str, int, bytes] | None] = queue.Queue(capacity)
         self._error: Exception | None = None
@@ -67,18 +70,42 @@ class RecordingSession:
         info = replace(self.info.labeled(outcome), dropped=dict(self.dropped))
         self._finish()
         if self._error is not None:
-            raise BagError(
-                "the recording could not be written",
-                where=self._writer.path,
-                found=self._error,
-                remedy="check the disk; `finevla convert --repair` saves what was written",
-            ) from self._error
-        return self._writer.close(info), dict(self._writer.counts)
+            raise self._unwritten(self._error) from self._error
+        try:
+            return self._writer.close(info), dict(self._writer.counts)
+        except OSError as err:
+            raise self._unwritten(err) from err
 
     def discard(self) -> None:
         """Ends the recording and removes it."""
         self._finish()
         self._writer.discard()
+
+    def end(self, how: How, outcome: str = "") -> Ended:
+        """Stops the recording, or discards it, and tells those who wait until it is over.
+
+        Raises:
+            BagError: As `stop`; those who wait learn of it too.
+        """
+        ended = Ended(How.FAILED, words="the recording could not be ended")
+        try:
+            if how is How.DISCARDED:
+                self.discard()
+                ended = Ended(how)
+            else:
+                path, counts = self.stop(outcome)
+                ended = Ended(how, str(path.absolute()), counts, dict(self.dropped), outcome)
+        except BagError as err:
+            ended = Ended(How.FAILED, words=str(err))
+            raise
+        finally:
+            self.ended = ended
+            self.over.set()
+        return ended
+
+    def progress(self) -> Progress:
+        """What has been written so far; not to be asked after the end."""
+        return Progress(sum(self._writer.counts.values()), self._writer.size(), sum(self.dropped.values()))
 
     def label(self, outcome: str, note: str) -> None:
         """Judges the running episode.
@@ -87,6 +114,14 @@ class RecordingSession:
             BagError: The outcome is unknown.
         """
         self.info = self.info.labeled(outcome, note)
+
+    def _unwritten(self, cause: Exception) -> BagError:
+        return BagError(
+            "the recording could not be written",
+            where=self._writer.path,
+            found=cause,
+            remedy="check the disk; `finevla convert --repair` saves what was written",
+        )
 
     def _finish(self) -> None:
         if self._thread.is_alive():

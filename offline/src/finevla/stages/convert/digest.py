@@ -22,7 +22,8 @@ class EpisodeDigest:
 
     def __init__(self, texts: Sequence[str], state: NDArray[np.float32], action: NDArray[np.float32]) -> None:
         self._sha = hashlib.sha256("\n".join(texts).encode())
-        self._sha.update(state.tobytes() + action.tobytes())
+        for rows in (state, action):
+            self._sha.update(np.ascontiguousarray(rows))
 
     def add(self, camera: str, image: EncodedImage) -> None:
         """Adds the next image of a camera."""

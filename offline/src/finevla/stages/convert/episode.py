@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from finevla.contract.episode import EpisodeInfo
 from finevla.contract.instruction import Level, parse
 from finevla.contract.robot import RobotContract
 from finevla.errors import BagError, ContractError, InstructionError
-from finevla.stages.convert.collect import Streams, collect
+from finevla.stages.convert.collect import Matched, Streams, collect
 from finevla.stages.convert.digest import EpisodeDigest
 
 GAP_PERIODS = 1.5
@@ -56,12 +55,13 @@ class Episode:
     task: str
     level: Level
     dimensions: tuple[DimensionValue, ...]
-    stamps_ns: tuple[int, ...]
+    stamps_ns: NDArray[np.int64]
     state: NDArray[np.float32]
     action: NDArray[np.float32]
     images: Mapping[str, Pictures]
     dropped: Mapping[str, int]
     surplus: int
+    matched: Mapping[str, Matched]
 
     @property
     def length(self) -> int:
@@ -180,7 +180,7 @@ def _episode(
     _check_clocks(bag, streams)
     task = _task(bag, info, streams)
     frames = streams.frames
-    stamps_ns = [frame.stamp_ns for frame in frames]
+    stamps_ns = frames.stamps_ns
     if unseen := _ticks_without_pivot(stamps_ns, streams.pivots_ns, to_ns(contract.frame_period_s)):
         streams.dropped[f"{NO_IMAGE}:{contract.sync.pivot}"] += unseen
     _check_frames(bag, stamps_ns, streams.dropped, contract.frame_period_s, max_gap_s)
@@ -191,15 +191,13 @@ def _episode(
         task=task,
         level=level,
         dimensions=dimensions,
-        stamps_ns=tuple(stamps_ns),
-        state=np.array([frame.state for frame in frames], dtype=np.float32),
-        action=np.array(streams.actions, dtype=np.float32),
-        images={
-            camera: replace(some, places=tuple(frame.images[camera] for frame in frames))
-            for camera, some in pictures.items()
-        },
+        stamps_ns=stamps_ns,
+        state=frames.state,
+        action=frames.action,
+        images={camera: replace(some, places=frames.images(camera)) for camera, some in pictures.items()},
         dropped=dict(streams.dropped),
         surplus=streams.surplus,
+        matched=streams.frames.matched(),
     )
 
 
@@ -234,15 +232,16 @@ def _understood(bag: Path, task: str, streams: Streams) -> tuple[Level, tuple[Di
     return parsed.level, parsed.values
 
 
-def _ticks_without_pivot(stamps_ns: list[int], pivots_ns: list[int], period_ns: int) -> int:
+def _ticks_without_pivot(stamps_ns: NDArray[np.int64], pivots_ns: Sequence[int], period_ns: int) -> int:
     """Ticks between the frames for which the pivot camera gave no image at all.
 
     The assembler sees only images that came; what it made no frame of is counted there.
     """
     seen = np.array(sorted(pivots_ns), dtype=np.int64)
     unseen = 0
-    for before, after in pairwise(stamps_ns):
-        ticks = before + period_ns * np.arange(1, round((after - before) / period_ns))
+    periods = np.rint(np.diff(stamps_ns) / period_ns).astype(np.int64)
+    for row in np.flatnonzero(periods > 1):
+        ticks = stamps_ns[row] + period_ns * np.arange(1, periods[row])
         first, last = (np.searchsorted(seen, ticks + half) for half in (-period_ns // 2, period_ns // 2))
         unseen += int((first == last).sum())
     return unseen
@@ -263,7 +262,11 @@ def _check_clocks(bag: Path, streams: Streams) -> None:
 
 
 def _check_frames(
-    bag: Path, stamps_ns: list[int], dropped: Mapping[str, int], period_s: float, max_gap_s: float | None
+    bag: Path,
+    stamps_ns: NDArray[np.int64],
+    dropped: Mapping[str, int],
+    period_s: float,
+    max_gap_s: float | None,
 ) -> None:
     lost = f"dropped: {dict(dropped) or 'none'}"
     if len(stamps_ns) < 2:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from finevla.bag.pictures import Pictures
 from finevla.contract.robot import CameraSpec
-from finevla.dataset.encode import VideoSettings, encode_counted
+from finevla.dataset.encode import Known, VideoSettings, encode_counted
+from finevla.dataset.join import concatenate
 from finevla.dataset.stats import SAMPLE_EVERY
-from finevla.dataset.video import concatenate, probe
+from finevla.dataset.video import probe
 from finevla.errors import BagError
 from finevla.stages.convert.episode import EpisodeRejectedError
 
@@ -34,6 +35,7 @@ class Film:
         path: The file.
         fps: Frames per second.
         settings: How it is encoded.
+        copied: Whether the format of the dataset puts copies of the file together.
     """
 
     bag: Path
@@ -42,6 +44,7 @@ class Film:
     path: Path
     fps: int
     settings: VideoSettings
+    copied: bool = True
 
     @property
     def parts(self) -> range:
@@ -57,7 +60,9 @@ class Film:
         some = self.pictures.some(part * PART, (part + 1) * PART) if len(self.parts) > 1 else self.pictures
         size = (self.camera.width, self.camera.height)
         try:
-            return encode_counted(some, self._file(part), size, self.fps, self.settings)
+            lengths = some.lengths() if self.settings.codec == "mjpeg" else None
+            known = None if lengths is None else Known(lengths, self.copied)
+            return encode_counted(some, self._file(part), size, self.fps, self.settings, known)
         except (ValueError, BagError) as err:
             raise EpisodeRejectedError(
                 "bad_image",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,4 +127,5 @@ def _provenance(number: int, episode: Converted) -> dict[str, Any]:
         "frames": episode.length,
         "dropped": episode.dropped,
         "surplus": episode.surplus,
+        "matched": {camera: asdict(matched) for camera, matched in episode.matched.items()},
     }

@@ -92,6 +92,7 @@ def convert(config: Config, contract: RobotContract | None = None) -> dict[str, 
                 settings=settings,
                 cameras=cameras,
                 threads=max(1, config.workers // processes),
+                format=config.format,
             )
             for number, bag in enumerate(bags)
         ]
@@ -142,6 +143,8 @@ def _counts(dataset: Dataset, config: Config, bags: int, seconds: float) -> dict
         "frames": dataset.frames,
         "tasks": len({episode.task for episode in dataset.episodes}),
         "dropped_frames": dict(dropped),
+        "repeated_images": sum(m.repeated for e in dataset.episodes for m in e.matched.values()),
+        "largest_skew_s": max(m.largest_skew_s for e in dataset.episodes for m in e.matched.values()),
         "frames_per_s": round(dataset.frames / seconds, 1),
         "dataset_hash": dataset.digest(),
         "contract_hash": dataset.contract.hash,

@@ -16,6 +16,7 @@ from finevla.contract.instruction import Level
 from finevla.contract.robot import RobotContract, contract_from_document
 from finevla.dataset.encode import VideoSettings
 from finevla.errors import BagError
+from finevla.stages.convert.collect import Matched
 from finevla.stages.convert.episode import Episode, EpisodeRejectedError, read_episode
 from finevla.stages.convert.film import Film
 from finevla.stages.report import Rejected
@@ -34,6 +35,7 @@ class Job:
     settings: VideoSettings
     cameras: tuple[str, ...]
     threads: int = 1
+    format: str = "v3.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Converted:
     histograms: Mapping[str, NDArray[np.int64]]
     dropped: Mapping[str, int]
     surplus: int
+    matched: Mapping[str, Matched]
     language: EpisodeLanguage | None = None
 
     @property
@@ -90,6 +93,7 @@ def _encoded(job: Job, episode: Episode, contract: RobotContract) -> Converted:
                 path=job.scratch / name / f"{job.number:06d}.mp4",
                 fps=round(contract.rates_hz.frame),
                 settings=job.settings,
+                copied=job.format == "v3.0",
             )
             for name in sorted(job.cameras)
         }
@@ -106,13 +110,14 @@ def _encoded(job: Job, episode: Episode, contract: RobotContract) -> Converted:
         outcome=episode.info.outcome,
         operator=episode.info.operator,
         source=episode.info.source,
-        start_ns=episode.stamps_ns[0],
+        start_ns=int(episode.stamps_ns[0]),
         state=episode.state,
         action=episode.action,
         videos=videos,
         histograms=counts,
         dropped=episode.dropped,
         surplus=episode.surplus,
+        matched=episode.matched,
         language=_language(job.bag, episode.task),
     )
 

@@ -23,7 +23,6 @@ from finevla.stages.demo.rows import PACE_WINDOW_S, Verdict
 
 __all__ = ["Ending", "FrameSink", "GraphClient", "GraphError", "PolicyFigures"]
 
-DIAGNOSTICS_TOPIC = "/diagnostics"
 REAL_TIME_KEY = "real_time_factor"
 FAULT_NEWS_S = 1.0
 
@@ -117,7 +116,7 @@ class GraphClient:
         topics, node, msg = self._contract.topics, self._node, self._msg
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._say = node.create_publisher(msg.Instruction, topics.instruction, latched)
-        node.create_subscription(DiagnosticArray, DIAGNOSTICS_TOPIC, self._take_diagnostics, 10)
+        node.create_subscription(DiagnosticArray, services.DIAGNOSTICS, self._take_diagnostics, 10)
         node.create_subscription(msg.InstructionStatus, topics.instruction_status, self._take_status, 50)
         node.create_subscription(msg.PolicyStatus, topics.policy_status, self._take_policy, latched)
         node.create_subscription(msg.DriverState, topics.driver_state, self._take_driver, latched)

@@ -1,0 +1,36 @@
+"""What a node says of its streams on `/diagnostics`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from finevla_perception.stream_watch import Health
+
+
+def stream_status(
+    node: str, health: Health, look: str = "", more: Mapping[str, object] | None = None
+) -> DiagnosticStatus:
+    """One stream.
+
+    Args:
+        node: Name of the node that speaks.
+        health: How the stream fares.
+        look: What is wrong with its pictures; empty where nothing is.
+        more: Further values, by a name with its unit.
+    """
+    words = ", ".join(filter(None, (health.problem, look)))
+    values = {
+        "rate_hz": f"{health.hz:.1f}",
+        "age_s": "" if health.age_s is None else f"{health.age_s:.3f}",
+        "bytes_per_s": f"{health.bytes_per_s:.0f}",
+        "lost": str(health.lost),
+        **{name: str(value) for name, value in (more or {}).items()},
+    }
+    return DiagnosticStatus(
+        level=DiagnosticStatus.WARN if words else DiagnosticStatus.OK,
+        name=f"{node}: {health.topic}",
+        message=words or "as expected",
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
