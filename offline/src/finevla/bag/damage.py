@@ -7,12 +7,13 @@ import struct
 import apsw
 from backports import zstd
 from rosbags.highlevel import AnyReaderError
+from rosbags.rosbag2 import ReaderError
 from rosbags.serde import SerdeError
 
 from finevla.errors import BagError
 
 DAMAGE = (
-    *(AnyReaderError, OSError, ValueError, AssertionError, EOFError, IndexError),
+    *(AnyReaderError, ReaderError, OSError, ValueError, AssertionError, EOFError, IndexError),
     *(KeyError, TypeError, struct.error, SerdeError, OverflowError, apsw.Error, zstd.ZstdError, RuntimeError),
 )
 """What rosbags raises where a file ends too early, depending on where, and SQLite, zstd and lz4."""
