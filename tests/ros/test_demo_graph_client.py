@@ -110,7 +110,7 @@ def camera():
 
 @pytest.fixture
 def client(graph, camera, ros_domain, monkeypatch):
-    monkeypatch.setattr("finevla.stages.demo.graph.PACE_WINDOW_S", 0.4)
+    monkeypatch.setattr("finevla.stages.demo.graph.PACE_WINDOW_S", 1.5)
     with GraphClient(CONTRACT, domain_id=ros_domain, on_frame=camera.sink) as made:
         yield made
 
