@@ -15,6 +15,7 @@ from finevla.errors import BagError
 DAMAGE = (
     *(AnyReaderError, ReaderError, OSError, ValueError, AssertionError, EOFError, IndexError),
     *(KeyError, TypeError, struct.error, SerdeError, OverflowError, apsw.Error, zstd.ZstdError, RuntimeError),
+    MemoryError,  # a length that is none
 )
 """What rosbags raises where a file ends too early, depending on where, and SQLite, zstd and lz4."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -142,7 +143,10 @@ def pictures_of(reader: EpisodeReader, cameras: Iterable[str]) -> dict[str, Pict
     found = {}
     for camera in cameras:
         topic, msgtype = reader.image_topic(camera)
-        lying = None if files is None or reader.moving(camera) else _lying(files, topic, msgtype)
+        lying = None
+        if files is not None and not reader.moving(camera):
+            with suppress(ValueError, OSError, struct.error):  # then the bag is read as a whole
+                lying = _lying(files, topic, msgtype)
         found[camera] = Pictures(reader.path, reader.contract, camera, (), lying)
     return found
 

@@ -90,9 +90,10 @@ class IndexedFile:
     def __init__(self, path: Path, index: Index | None = None) -> None:
         """Opens the file and reads its summary."""
         self._file = path.open("rb")
+        self._size = path.stat().st_size
         self._unpacked: tuple[int, bytes] = (-1, b"")
         try:
-            self.index = self._summary(path.stat().st_size) if index is None else index
+            self.index = self._summary(self._size) if index is None else index
         except (struct.error, IndexError, ValueError, OverflowError) as err:
             self._file.close()
             raise ValueError(f"{path}: the index cannot be read: {err}") from err
@@ -154,7 +155,13 @@ class IndexedFile:
         return unpack(self.read(int(chunk["start"]), int(chunk["packed"])))
 
     def read(self, start: int, size: int) -> bytes:
-        """Bytes of the file."""
+        """Bytes of the file; fewer where it ends.
+
+        Raises:
+            ValueError: So many are not in it: the length is none.
+        """
+        if size > self._size:
+            raise ValueError(f"{size} bytes of a file that has {self._size}")
         return os.pread(self._file.fileno(), size, start)
 
     def _entries(self, place: int) -> NDArray[np.void]:
