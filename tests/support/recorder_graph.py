@@ -15,7 +15,8 @@ from typing import Any
 import rclpy
 from fake_episode import START_NS, Fake, fake_messages
 from finevla_msgs.msg import EpisodeMark
-from finevla_system.recorder_convert import latched_qos, message_class, subscription_qos
+from finevla_perception.qos import latched
+from finevla_system.recorder_convert import message_class, subscription_qos
 from finevla_system.recorder_node import RecorderNode
 from rclpy.context import Context
 from rclpy.parameter import Parameter
@@ -138,7 +139,7 @@ def recorder_graph(out: Path, domain: int, overrides: list[Parameter] | None = N
     node = RecorderNode(context=contexts[0], parameter_overrides=[*parameters, *(overrides or [])])
     operator = rclpy.create_node("operator", context=contexts[1])
     graph = Graph(node, operator, out, publishers(operator, node.topics))
-    operator.create_subscription(EpisodeMark, CONTRACT.topics.episode_mark, graph.marks.append, latched_qos())
+    operator.create_subscription(EpisodeMark, CONTRACT.topics.episode_mark, graph.marks.append, latched())
     try:
         with spinning(contexts[0], node), spinning(contexts[1], operator):
             try:

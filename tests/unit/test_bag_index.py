@@ -15,7 +15,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from finevla.bag import EpisodeReader
 from finevla.bag.cdr import JointBytes, stamp_of
 from finevla.bag.pictures import pictures_of
-from finevla.bag.places import IndexedFile, has_index
+from finevla.bag.places import IndexedFile
 from finevla.bag.types import message_class, typestore
 from finevla.contract import load_contract
 from finevla.stages.convert.episode import read_episode
@@ -76,6 +76,14 @@ def test_the_storage_of_a_bag_does_not_change_its_episode(bag: Path, kind: str, 
     found = read_episode(same, CONTRACT)
     assert facts.instruction == wanted.task
     assert found.digest() == wanted.digest()
+
+
+def has_index(path: Path) -> bool:
+    try:
+        IndexedFile(path).__exit__(None, None, None)
+    except ValueError:
+        return False
+    return True
 
 
 def test_a_file_without_index_is_known_as_such(bag: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ _LITTLE_ENDIAN = 1
 _STAMP = struct.Struct("<iI")
 _COUNT = struct.Struct("<I")
 _HEADER_TEXT = _ENCAPSULATION + _STAMP.size
-_JPEG = b"\xff\xd8"
+JPEG = b"\xff\xd8"
 
 
 def stamp_of(raw: bytes) -> int | None:
@@ -88,7 +88,7 @@ def jpeg_at(head: bytes, size: int) -> tuple[int, int] | None:
         size: Bytes of the whole message.
     """
     image = compressed_of(head)
-    if image is None or bytes(image[: len(_JPEG)]) != _JPEG:
+    if image is None or bytes(image[: len(JPEG)]) != JPEG:
         return None
     start = len(head) - len(image)
     (length,) = _COUNT.unpack_from(head, start - _COUNT.size)
@@ -101,11 +101,11 @@ def jpegs_alike(rows: NDArray[np.uint8]) -> bool:
     Of one that does not, or that is no JPEG, nobody can say without reading it what kind of image it is.
     """
     image = compressed_of(rows[0].tobytes())
-    if image is None or bytes(image[: len(_JPEG)]) != _JPEG:
+    if image is None or bytes(image[: len(JPEG)]) != JPEG:
         return False
     start = rows.shape[1] - len(image)
     alike = rows[:, _HEADER_TEXT : start - _COUNT.size] == rows[0, _HEADER_TEXT : start - _COUNT.size]
-    return bool(alike.all() and (rows[:, start : start + len(_JPEG)] == np.frombuffer(_JPEG, np.uint8)).all())
+    return bool(alike.all() and (rows[:, start : start + len(JPEG)] == np.frombuffer(JPEG, np.uint8)).all())
 
 
 @dataclass(slots=True)

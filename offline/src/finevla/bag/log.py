@@ -15,7 +15,8 @@ import numpy as np
 from backports import zstd
 from numpy.typing import NDArray
 
-from finevla.bag.places import ENTRY, INDEX_HEAD, MESSAGE_HEAD, MESSAGE_INDEX, RECORD, IndexedFile
+from finevla.bag.mcap import MESSAGE_HEAD, RECORD, Op
+from finevla.bag.places import ENTRY, INDEX_HEAD, IndexedFile
 
 HEAD = 256
 """Bytes that are read of a message of which only the beginning is wanted."""
@@ -23,7 +24,6 @@ _TOGETHER = 16
 """Chunks that are read at a time, or more where they overlap in time."""
 _GAP = 4096
 """What lies between two wanted parts is read too where it is not longer than this."""
-_MESSAGE = 0x05
 _RECORD_HEAD = np.dtype(
     [
         *(("opcode", "u1"), ("length", "<u8"), ("channel", "<u2")),
@@ -141,7 +141,7 @@ def _index_of(
         raw = file.read(begin, int(file.index.chunks["index"][number]))
         for channel, place in places.items():
             opcode, _, found, size = INDEX_HEAD.unpack_from(raw, place - begin)
-            if (opcode, found) != (MESSAGE_INDEX, channel):
+            if (opcode, found) != (Op.MESSAGE_INDEX, channel):
                 raise UnusualError("a message index is not where it should be")
             parts.append(np.frombuffer(raw, ENTRY, size // ENTRY.itemsize, place - begin + INDEX_HEAD.size))
             owners.append((number, channel))
@@ -198,7 +198,7 @@ def _block(file: IndexedFile, records: _Records, wanted: Mapping[int, bool]) -> 
     """The wanted messages in the order of the log, once all records are what the index says."""
     rows = records.data[records.start[:, None] + np.arange(MESSAGE_HEAD)]
     heads = rows.view(_RECORD_HEAD)[:, 0]
-    right = (heads["opcode"] == _MESSAGE) & (heads["channel"] == records.channel)
+    right = (heads["opcode"] == Op.MESSAGE) & (heads["channel"] == records.channel)
     if not (right & (heads["logged"] == records.logged)).all():
         raise UnusualError("a message is not where the index says")
     length = heads["length"]
@@ -235,7 +235,7 @@ def _check_gaps(file: IndexedFile, records: _Records, taken: NDArray[np.int64]) 
 def _check_gap(file: IndexedFile, chunk: int, place: int, end: int) -> None:
     while place < end:
         opcode, length = RECORD.unpack(file.part(chunk, place, RECORD.size))
-        if opcode == _MESSAGE:
+        if opcode == Op.MESSAGE:
             raise UnusualError("a message is not in the index")
         place += RECORD.size + length
     if place != end:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from finevla.bag.cdr import jpeg_at
 from finevla.bag.events import COMPRESSED_IMAGE, EncodedImage
 from finevla.bag.log import HEAD
-from finevla.bag.places import MESSAGE_HEAD, RECORD, Index, IndexedFile
+from finevla.bag.mcap import MESSAGE_HEAD, RECORD
+from finevla.bag.places import Index, IndexedFile
 from finevla.bag.reader import EpisodeReader
 from finevla.bag.understand import image_of
 from finevla.contract.robot import RobotContract

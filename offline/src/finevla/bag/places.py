@@ -7,24 +7,18 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-from backports import zstd
-from lz4.frame import decompress as lz4_decompress
 from numpy.typing import NDArray
 
-MAGIC = b"\x89MCAP0\r\n"
-MESSAGE_INDEX, CHANNEL, CHUNK_INDEX = 0x07, 0x04, 0x08
-RECORD = struct.Struct("<BQ")
-MESSAGE_HEAD = RECORD.size + 22
-"""Bytes of a message record before the message itself."""
+from finevla.bag.mcap import CHUNK_HEAD, DECOMPRESS, MAGIC, MESSAGE_HEAD, RECORD, Op, text_at
+
 _FOOTER = struct.Struct("<BQQQI")
-_CHUNK_HEAD = struct.Struct("<QQQI")
 _CHUNK_PLACE = struct.Struct("<QQQQ")
 INDEX_HEAD = struct.Struct("<BQHI")
 """Opcode, length, channel and bytes of the entries of a message index."""
@@ -43,20 +37,6 @@ CHUNK = np.dtype(
 """A chunk: where its record and its data begin in the file, bytes of the data as they are and unpacked, when
 its first and last message were logged, how it is packed (place in `Index.packings`), bytes of the message
 indices behind its record, and where its part of the summary tells the places of these."""
-
-DECOMPRESS: Mapping[str, Callable[[bytes], bytes]] = {
-    "": bytes,
-    "zstd": zstd.decompress,
-    "lz4": lz4_decompress,
-}
-"""By the name of the compression in the file."""
-
-
-def text_at(content: bytes, place: int) -> tuple[str, int]:
-    """A string of a record, and where it ends."""
-    (length,) = struct.unpack_from("<I", content, place)
-    end = place + 4 + length
-    return content[place + 4 : end].decode(), end
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +162,10 @@ class IndexedFile:
         while place < len(summary):
             opcode, length = RECORD.unpack_from(summary, place)
             place += RECORD.size
-            if opcode == CHANNEL:
+            if opcode == Op.CHANNEL:
                 (number,) = struct.unpack_from("<H", summary, place)
                 channels.setdefault(text_at(summary, place + 4)[0], []).append(number)
-            elif opcode == CHUNK_INDEX:
+            elif opcode == Op.CHUNK_INDEX:
                 chunks.append(_chunk(summary, place, packings))
             place += length
         if not chunks:
@@ -204,15 +184,6 @@ def _chunk(summary: bytes, begin: int, packings: dict[str, int]) -> tuple[int, .
     packed, size = struct.unpack_from("<QQ", summary, place)
     if compression not in DECOMPRESS:
         raise ValueError(f"a chunk is packed with {compression!r}")
-    start = record + RECORD.size + _CHUNK_HEAD.size + 4 + len(compression) + 8
+    start = record + RECORD.size + CHUNK_HEAD.size + 4 + len(compression) + 8
     packing = packings.setdefault(compression, len(packings))
     return record, start, packed, size, first_ns, last_ns, packing, index, pairs
-
-
-def has_index(path: Path) -> bool:
-    """Whether an MCAP file has an index that can be read."""
-    try:
-        with IndexedFile(path):
-            return True
-    except (ValueError, OSError):
-        return False

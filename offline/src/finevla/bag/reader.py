@@ -26,9 +26,8 @@ from finevla.bag.events import (
 )
 from finevla.bag.metadata import facts_of, read_metadata
 from finevla.bag.types import typestore
-from finevla.bag.understand import event_of, event_of_bytes, is_moving
+from finevla.bag.understand import event_of, event_of_bytes, is_moving, stamped_ns
 from finevla.contract.episode import RecordedTopic, Role, recorded_topics
-from finevla.contract.frame import NS_PER_S
 from finevla.contract.robot import RobotContract, load_contract
 from finevla.errors import BagError
 from finevla.pictures.h264 import H264Stream
@@ -71,12 +70,8 @@ class EpisodeReader:
                 found=err or type(err).__name__,
                 remedy="`finevla convert --repair` saves what is whole, or record again",
             ) from err
-        self._wanted = self._select()
-
-    @property
-    def wanted(self) -> list[tuple[Connection, RecordedTopic]]:
+        self.wanted = self._select()
         """The connections that are read, and the topic of the contract that each is."""
-        return self._wanted
 
     def indexed_files(self) -> list[tuple[Path, dict[int, int]]] | None:
         """The files as they lie on disk, each with its channels and the place in `wanted` of each.
@@ -92,7 +87,7 @@ class EpisodeReader:
         for path, storage in zip(self.files, storages, strict=True):
             # Which connection a channel is, as rosbags says it.
             owners = {
-                c.id: next((n for n, (w, _) in enumerate(self._wanted) if _same(w, c)), None)
+                c.id: next((n for n, (w, _) in enumerate(self.wanted) if _same(w, c)), None)
                 for c in storage.connections
             }
             found.append((path, {channel: n for channel, n in owners.items() if n is not None}))
@@ -105,7 +100,7 @@ class EpisodeReader:
     def missing(self) -> tuple[str, ...]:
         """Topics that every episode needs and this bag has no message of."""
         counts = self.counts()
-        present = {topic.topic for connection, topic in self._wanted if counts.get(connection.topic)}
+        present = {topic.topic for connection, topic in self.wanted if counts.get(connection.topic)}
         return tuple(t.topic for t in recorded_topics(self.contract) if t.required and t.topic not in present)
 
     def events(self, *, images: bool = True) -> Iterator[Event]:
@@ -118,7 +113,7 @@ class EpisodeReader:
             BagError: The file ends early or a message cannot be read.
             ContractError: The joint names are not those of the contract, or a value is not finite.
         """
-        yield from self._read(self._wanted, images=images)
+        yield from self._read(self.wanted, images=images)
 
     def images(self, camera: str) -> Iterator[EncodedImage]:
         """All images of one camera, in the order in which `events` has them.
@@ -127,7 +122,7 @@ class EpisodeReader:
             BagError: As `events`.
         """
         for event in self._read(
-            [(c, t) for c, t in self._wanted if t.role is Role.CAMERA and t.source == camera]
+            [(c, t) for c, t in self.wanted if t.role is Role.CAMERA and t.source == camera]
         ):
             assert isinstance(event, ImageEvent)  # noqa: S101  # no other topic was asked for
             yield event.image
@@ -138,7 +133,7 @@ class EpisodeReader:
         Raises:
             BagError: The bag has none of this camera.
         """
-        for connection, topic in self._wanted:
+        for connection, topic in self.wanted:
             if topic.role is Role.CAMERA and topic.source == camera:
                 return connection.topic, connection.msgtype
         raise BagError(
@@ -156,7 +151,7 @@ class EpisodeReader:
             BagError: The bag has no image of this camera.
         """
         topic, _ = self.image_topic(camera)
-        for _, raw in self._raw([c for c, _ in self._wanted if c.topic == topic]):
+        for _, raw in self._raw([c for c, _ in self.wanted if c.topic == topic]):
             return frame_of(raw) or ""
         return ""
 
@@ -195,7 +190,7 @@ class EpisodeReader:
     ) -> Iterator[Event]:
         """The event of an H.264 message; none where an image before it is missing."""
         message = self._decoded(raw, topic.type)
-        stamp_ns = message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec
+        stamp_ns = stamped_ns(message)
         data = message.data.tobytes()
         try:
             if images and (rgb := stream.decode(data)) is not None:
@@ -214,7 +209,7 @@ class EpisodeReader:
             BagError: The bag has no image of this camera.
         """
         topic, _ = self.image_topic(camera)
-        chosen = [c for c, _ in self._wanted if c.topic == topic and _compressed(c)]
+        chosen = [c for c, _ in self.wanted if c.topic == topic and _compressed(c)]
         return any(is_moving(raw) for _, raw in islice(self._raw(chosen), 1)) if chosen else False
 
     def _raw(self, connections: list[Connection]) -> Iterator[tuple[Connection, bytes]]:

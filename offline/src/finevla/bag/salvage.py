@@ -12,13 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from finevla.bag.places import CHANNEL, DECOMPRESS, MAGIC, text_at
-from finevla.bag.places import RECORD as _HEAD
+from finevla.bag.mcap import CHUNK_HEAD, DECOMPRESS, MAGIC, RECORD, Op, text_at
 from finevla.errors import BagError
 
-SCHEMA, MESSAGE, CHUNK, DATA_END = 0x03, 0x05, 0x06, 0x0F
-_LAST_OPCODE = 0x0F
-_CHUNK_HEAD = struct.Struct("<QQQI")
+_LAST_OPCODE = Op.DATA_END
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +71,15 @@ class Salvage:
             yield from self._records(file)
 
     def _records(self, file: BinaryIO) -> Iterator[Saved]:
-        while len(head := file.read(_HEAD.size)) == _HEAD.size:
-            opcode, length = _HEAD.unpack(head)
+        while len(head := file.read(RECORD.size)) == RECORD.size:
+            opcode, length = RECORD.unpack(head)
             if not 0 < opcode <= _LAST_OPCODE:
                 return
-            if opcode == DATA_END:
+            if opcode == Op.DATA_END:
                 self.complete = True
                 return
             content = file.read(length)
-            if opcode == CHUNK:
+            if opcode == Op.CHUNK:
                 yield from self._chunk(content)
             elif len(content) == length:
                 yield from self._record(opcode, content)
@@ -92,9 +89,9 @@ class Salvage:
 
     def _chunk(self, content: bytes) -> Iterator[Saved]:
         """The messages of a chunk; of one that is cut short those before the cut, if it is not compressed."""
-        if len(content) < _CHUNK_HEAD.size + 4:
+        if len(content) < CHUNK_HEAD.size + 4:
             return
-        compression, place = text_at(content, _CHUNK_HEAD.size)
+        compression, place = text_at(content, CHUNK_HEAD.size)
         if len(content) < place + 8:
             return
         (size,) = struct.unpack_from("<Q", content, place)
@@ -102,26 +99,26 @@ class Salvage:
         if compression and len(data) < size:
             return
         data, place = DECOMPRESS[compression](data), 0
-        while place + _HEAD.size <= len(data):
-            opcode, length = _HEAD.unpack_from(data, place)
-            place += _HEAD.size
+        while place + RECORD.size <= len(data):
+            opcode, length = RECORD.unpack_from(data, place)
+            place += RECORD.size
             if not 0 < opcode <= _LAST_OPCODE or place + length > len(data):
                 return
             yield from self._record(opcode, data[place : place + length])
             place += length
 
     def _record(self, opcode: int, content: bytes) -> Iterator[Saved]:
-        if opcode == SCHEMA:
+        if opcode == Op.SCHEMA:
             (number,) = struct.unpack_from("<H", content)
             name, place = text_at(content, 2)
             _, place = text_at(content, place)
             self._schemas[number] = (name, text_at(content, place)[0])
-        elif opcode == CHANNEL:
+        elif opcode == Op.CHANNEL:
             number, schema = struct.unpack_from("<HH", content)
             topic, place = text_at(content, 4)
             encoding, _ = text_at(content, place)
             msgtype, definition = self._schemas[schema]
             self._channels[number] = Channel(topic, msgtype, encoding, definition)
-        elif opcode == MESSAGE:
+        elif opcode == Op.MESSAGE:
             number, _, stamp_ns = struct.unpack_from("<HIQ", content)
             yield Saved(self._channels[number], stamp_ns, content[22:])

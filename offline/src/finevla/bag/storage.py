@@ -14,14 +14,13 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
 from rosbags.rosbag2.storage_mcap import McapWriter, PendingChunk, write_string
 
+from finevla.bag.mcap import CHUNK_HEAD, MESSAGE, RECORD, Op
+
 if TYPE_CHECKING:
     from rosbags.rosbag2.writer import StorageWriter
 
 CHUNK_BYTES = 2**20
 _NEVER = 2**63 - 1
-_RECORD = struct.Struct("<BQ")
-_MESSAGE = struct.Struct("<HIQQ")
-_CHUNK = struct.Struct("<QQQI")
 _ENTRY = struct.Struct("<QQ")
 _INDEX = struct.Struct("<HI")
 _PLACE = struct.Struct("<HQ")
@@ -71,8 +70,8 @@ class LeanMcapWriter(McapWriter):
         chunk.message_start_time = min(timestamp, chunk.message_start_time)
         chunk.message_end_time = max(timestamp, chunk.message_end_time)
         chunk.msgs.setdefault(connection.id, []).append((timestamp, pieces.tell()))
-        head = _RECORD.pack(0x05, _MESSAGE.size + len(data))
-        pieces.keep(head + _MESSAGE.pack(connection.id, 0, timestamp, timestamp))
+        head = RECORD.pack(Op.MESSAGE, MESSAGE.size + len(data))
+        pieces.keep(head + MESSAGE.pack(connection.id, 0, timestamp, timestamp))
         pieces.keep(bytes(data))
         if pieces.tell() > CHUNK_BYTES:
             self.close_chunk()
@@ -83,10 +82,10 @@ class LeanMcapWriter(McapWriter):
         assert isinstance(pieces, _Pieces)  # noqa: S101  # made in _begin_chunk
         size, start = pieces.tell(), self.bio.tell()
         head = BytesIO()
-        head.write(_CHUNK.pack(chunk.message_start_time, chunk.message_end_time, size, 0))
+        head.write(CHUNK_HEAD.pack(chunk.message_start_time, chunk.message_end_time, size, 0))
         write_string(head, self.compression)
         head.write(struct.pack("<Q", size))
-        self.bio.write(_RECORD.pack(0x06, head.tell() + size) + head.getvalue())
+        self.bio.write(RECORD.pack(Op.CHUNK, head.tell() + size) + head.getvalue())
         for piece in pieces.pieces:
             self.bio.write(piece)
         end = self.bio.tell()
@@ -94,7 +93,7 @@ class LeanMcapWriter(McapWriter):
         for channel, messages in chunk.msgs.items():
             places[channel] = self.bio.tell()
             entries = b"".join(_ENTRY.pack(*entry) for entry in messages)
-            self.bio.write(_RECORD.pack(0x07, _INDEX.size + len(entries)))
+            self.bio.write(RECORD.pack(Op.MESSAGE_INDEX, _INDEX.size + len(entries)))
             self.bio.write(_INDEX.pack(channel, len(entries)) + entries)
         self.chunks.append(self._summary(start, end, size, places))
         self._begin_chunk()

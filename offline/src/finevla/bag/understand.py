@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finevla.bag.cdr import JointBytes, compressed_of, stamp_of
+from finevla.bag.cdr import JPEG, JointBytes, compressed_of, stamp_of
 from finevla.bag.damage import DAMAGE, damaged
 from finevla.bag.events import EncodedImage, Event, ImageEvent, JointEvent, PictureEvent, TextEvent
 from finevla.bag.messages import LEVELS
@@ -18,6 +18,12 @@ from finevla.errors import BagError
 from finevla.pictures.h264 import is_h264
 
 
+def stamped_ns(message: Any) -> int:
+    """The stamp of a decoded message, ns since the epoch."""
+    stamp = message.header.stamp
+    return int(stamp.sec * NS_PER_S + stamp.nanosec)
+
+
 def event_of(topic: RecordedTopic, message: Any, contract: RobotContract, bag: object) -> Event:
     """The event of a decoded message.
 
@@ -25,8 +31,7 @@ def event_of(topic: RecordedTopic, message: Any, contract: RobotContract, bag: o
         BagError: An image is of no kind that we know.
         ContractError: The joint names are not those of the contract, or a value is not finite.
     """
-    stamp = message.header.stamp
-    stamp_ns = stamp.sec * NS_PER_S + stamp.nanosec
+    stamp_ns = stamped_ns(message)
     if topic.role is Role.CAMERA:
         return ImageEvent(topic.source, stamp_ns, encoded(message, f"{bag}: {topic.topic}"))
     if topic.role in (Role.FEEDBACK, Role.LEADER):
@@ -78,7 +83,7 @@ def encoded(message: Any, where: str) -> EncodedImage:
     """
     data = message.data.tobytes()
     if not hasattr(message, "encoding"):
-        if data[:2] == b"\xff\xd8":
+        if data.startswith(JPEG):
             return EncodedImage("jpeg", data)
         found = f"format {message.format!r}, {len(data)} bytes"
     elif message.encoding in ("rgb8", "bgr8"):

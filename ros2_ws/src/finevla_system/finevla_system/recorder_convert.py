@@ -41,15 +41,6 @@ def subscription_qos(topic: RecordedTopic) -> QoSProfile:
     )
 
 
-def latched_qos() -> QoSProfile:
-    """How the episode mark is published: late subscribers get the newest one."""
-    return QoSProfile(
-        depth=1,
-        reliability=QoSReliabilityPolicy.RELIABLE,
-        durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
-    )
-
-
 def diagnostics(
     healths: list[Health], looks: dict[str, str], room_s: float, recording: str, stamp: Time
 ) -> DiagnosticArray:

@@ -15,12 +15,13 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from finevla_msgs.msg import EpisodeMark
 from finevla_msgs.srv import LabelRecording, StartRecording, StopRecording
+from finevla_perception.convert import stamp_to_ns
+from finevla_perception.qos import latched
 from finevla_perception.run import REFUSED, run_node
 from rclpy.node import Node
 from rclpy.task import Future
 
 from finevla.contract import load_contract
-from finevla.contract.frame import NS_PER_S
 from finevla.contract.services import (
     DIAGNOSTICS,
     RECORD_KEYS_NODE,
@@ -30,7 +31,7 @@ from finevla.contract.services import (
 )
 from finevla.errors import FineVLAError, SetupError
 from finevla_system import terminal
-from finevla_system.recorder_convert import kind_of, latched_qos, problems, recording_of
+from finevla_system.recorder_convert import kind_of, problems, recording_of
 from finevla_system.recorder_keys import HELP, Do, Intent, Keys, Typing, View, status_line
 from finevla_system.recorder_run import faults
 
@@ -64,7 +65,7 @@ class RecorderKeys(Node):
         }
         self._clients_by_name = {name: self.create_client(kind, name) for name, kind in kinds.items()}
         mark_topic = load_contract().topics.episode_mark
-        self.create_subscription(EpisodeMark, mark_topic, self._on_mark, latched_qos())
+        self.create_subscription(EpisodeMark, mark_topic, self._on_mark, latched())
         self.create_subscription(DiagnosticArray, DIAGNOSTICS, self._on_diagnostics, 10)
         self._actions: dict[Do, Callable[[Intent], None]] = {
             Do.START: self._start,
@@ -97,14 +98,14 @@ class RecorderKeys(Node):
     # ---- what the recorder tells
 
     def _on_mark(self, mark: EpisodeMark) -> None:
-        stamp_ns = mark.header.stamp.sec * NS_PER_S + mark.header.stamp.nanosec
+        stamp_ns = stamp_to_ns(mark.header.stamp)
         with self._lock:
             self.view.marked(kind_of(mark), mark.episode_id, mark.outcome, stamp_ns)
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
         recording = recording_of(array)
         if recording is not None:
-            stamp_ns = array.header.stamp.sec * NS_PER_S + array.header.stamp.nanosec
+            stamp_ns = stamp_to_ns(array.header.stamp)
             with self._lock:
                 self.view.told(recording, problems(array), stamp_ns, self._now_ns())
 

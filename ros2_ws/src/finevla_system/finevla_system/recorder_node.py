@@ -11,6 +11,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from finevla_msgs.msg import EpisodeMark
 from finevla_msgs.srv import LabelRecording, StartRecording, StopRecording
+from finevla_perception.qos import latched
 from finevla_perception.run import run_node
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import CallbackGroup
@@ -32,7 +33,7 @@ from finevla.contract.services import (
 )
 from finevla.errors import BagError, FineVLAError
 from finevla_system.recorder_action import RecordAction
-from finevla_system.recorder_convert import diagnostics, latched_qos, mark, message_class, subscription_qos
+from finevla_system.recorder_convert import diagnostics, mark, message_class, subscription_qos
 from finevla_system.recorder_eyes import eyes
 from finevla_system.recorder_intake import Intake, Untouched
 from finevla_system.recorder_params import RecorderParams
@@ -55,7 +56,7 @@ class RecorderNode(Node):
         self.watch = Watch(self.topics, self.contract)
         self.eyes = eyes(self.topics, self.contract)
         self.disk = Disk(Path(self.params.out_dir), self.params.reserve_mb * 1e6)
-        self.marks = self.create_publisher(EpisodeMark, self.contract.topics.episode_mark, latched_qos())
+        self.marks = self.create_publisher(EpisodeMark, self.contract.topics.episode_mark, latched())
         group, self._lock = Untouched(), threading.Lock()
         heard = {
             topic.topic: self._subscribe(topic, group)
