@@ -53,6 +53,13 @@ def test_it_must_end_when_its_longest_duration_has_passed(clock: Clock) -> None:
     assert run.left_s < 0
 
 
+def test_the_time_that_it_takes_to_create_a_bag_is_not_part_of_it(clock: Clock) -> None:
+    run = RecordRun(3.0, clock)
+    clock.now_s += 0.7
+    run.begin()
+    assert (run.elapsed_s, run.left_s) == (0.0, pytest.approx(3.0))
+
+
 def test_without_a_duration_only_the_caller_ends_it(clock: Clock) -> None:
     run = RecordRun(0.0, clock)
     clock.now_s += 1e6

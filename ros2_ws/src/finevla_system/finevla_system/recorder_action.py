@@ -70,6 +70,7 @@ class RecordAction:
             with self._recorder.held():
                 run = RecordRun(request.max_duration_s, time.monotonic_ns)
                 session = self._recorder.begin(request.episode_id, request.instruction)
+                run.begin()
         except FineVLAError as err:
             self._recorder.get_logger().error(str(err))
             ended = Ended(How.REFUSED, words=str(err))

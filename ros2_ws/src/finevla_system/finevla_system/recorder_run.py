@@ -131,6 +131,10 @@ class RecordRun:
         self._canceled = False
         self._told = 0
 
+    def begin(self) -> None:
+        """Counts from now on: the recording has begun, and to create a bag takes its time too."""
+        self._started_ns = self._clock()
+
     @property
     def elapsed_s(self) -> float:
         """Time since the start in s."""
