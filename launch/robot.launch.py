@@ -60,6 +60,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             "contract_file", default_value="", description="robot contract in YAML; empty: the one of finevla"
         ),
         DeclareLaunchArgument(
+            "description",
+            default_value="true",
+            description="publish /robot_description and /joint_states for RViz, Foxglove and the like",
+            choices=["true", "false"],
+        ),
+        DeclareLaunchArgument(
             "network",
             default_value=PythonExpression(["'local' if '", SIM, "'.lower() in ('true', '1') else 'robot'"]),
             description="local: this machine only; robot: all network interfaces",
@@ -116,6 +122,20 @@ def camera(name: str, condition: IfCondition) -> Node:
     )
 
 
+def description() -> Node:
+    """What programs that show the robot need; if it dies nothing else does."""
+    return Node(
+        package="cobotmagic_driver",
+        executable="description_node",
+        name="finevla_description",
+        output="screen",
+        parameters=[
+            {"contract_file": ParameterValue(LaunchConfiguration("contract_file"), value_type=str)},
+        ],
+        condition=IfCondition(LaunchConfiguration("description")),
+    )
+
+
 def generate_launch_description() -> LaunchDescription:
     """Describes the robot."""
     bus = ['{"host": "127.0.0.1", "port": ', LaunchConfiguration("can_port"), ', "tcp_tune": true}']
@@ -136,6 +156,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             driver(UnlessCondition(SIM), ["driver.yaml"], {}),
             *(camera(f"finevla_camera_{number}", IfCondition(cameras)) for number in (1, 2, 3)),
+            description(),
             Node(
                 package="finevla_perception",
                 executable="instruction_node",

@@ -16,6 +16,7 @@ PARAMETER_FILES = sorted((ROOT / "launch" / "params").glob("*.yaml"))
 TABLES = {
     # node (cameras are numbered) -> module and name of its parameter table
     "finevla_driver": ("cobotmagic_driver.params", "DriverParams"),
+    "finevla_description": ("cobotmagic_driver.description_params", "DescriptionParams"),
     "finevla_policy": ("finevla_policy.params", "PolicyParams"),
     "finevla_sim": ("finevla_sim.params", "SimParams"),
     "finevla_leader": ("finevla_sim.params", "LeaderParams"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from finevla.contract import ARM_SIDES, load_contract
-from finevla.sim.kinematics import dh_table, forward, tool_pose
+from finevla.contract.kinematics import dh_table, forward, tool_pose
 
 TOLERANCE_M = 1e-5
 

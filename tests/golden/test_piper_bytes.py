@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import can
 import numpy as np
 import pytest
+from finevla_sim.arm_health import ArmHealth, Foc
 from finevla_sim.piper_device import FrameSet, PiperDevice
 from finevla_sim.pose import xyz_rpy
 from piper_sdk import C_PiperForwardKinematics
@@ -14,7 +16,7 @@ from piper_sdk.piper_msgs.msg_v2 import ArmMsgType, PiperMessage
 from piper_sdk.protocol.protocol_v2 import C_PiperParserV2
 
 from finevla.contract import load_contract
-from finevla.sim.kinematics import dh_table, forward
+from finevla.contract.kinematics import dh_table, forward
 
 CONTRACT = load_contract()
 ARM = CONTRACT.arms["left"]
@@ -184,3 +186,189 @@ def test_queries_are_answered_as_the_sdk_expects():
 @pytest.mark.parametrize("frame", [(0x155, b"\0" * 7), (0x7FF, b"\0" * 8), (0x472, bytes([9, 1] + [0] * 6))])
 def test_frames_that_mean_nothing_are_ignored(frame):
     assert device().receive(*frame) == []
+
+
+def test_limits_and_accelerations_are_set_as_the_sdk_sets_them():
+    arm = device()
+    can_id, data = encoded(
+        ArmMsgType.PiperMsgMotorAngleLimitMaxSpdSet,
+        arm_motor_angle_limit_max_spd_set={
+            "motor_num": 2,
+            "max_angle_limit": 900,
+            "min_angle_limit": 0x7FFF,
+            "max_joint_spd": 1500,
+        },
+    )
+    assert (can_id, data.hex()) == (0x474, "02" + "0384" + "7fff" + "05dc" + "00")
+    answers = arm.receive(can_id, data)
+    assert answers == [(0x476, bytes.fromhex("7400000000000000"))]
+    assert decoded(answers).arm_feedback_resp_set_instruction.instruction_index == 0x74
+    limits = arm.receive(0x472, bytes([2, 1, 0, 0, 0, 0, 0, 0]))
+    assert limits == [(0x473, bytes.fromhex("02" + "0384" + "0000" + "05dc" + "00"))]
+    joint = encoded(
+        ArmMsgType.PiperMsgJointConfig,
+        arm_joint_config={
+            "joint_motor_num": 7,
+            "set_motor_current_pos_as_zero": 0xAE,
+            "acc_param_config_is_effective_or_not": 0xAE,
+            "max_joint_acc": 250,
+        },
+    )
+    assert (joint[0], joint[1].hex()) == (0x475, "07ae" + "ae00fa" + "000000")
+    answers = arm.receive(*joint)
+    assert answers == [(0x476, bytes.fromhex("7500000000000000"))]
+    assert decoded(answers).arm_feedback_resp_set_instruction.is_set_zero_successfully == 0
+    for motor in range(1, 7):
+        answer = arm.receive(0x472, bytes([motor, 2, 0, 0, 0, 0, 0, 0]))
+        assert answer == [(0x47C, bytes([motor]) + bytes.fromhex("09c4" + "0000000000"))]
+        assert decoded(answer).arm_feedback_current_motor_max_acc_limit.max_joint_acc == 2500
+    assert arm.receive(0x477, bytes([0, 2, 0, 0, 0, 0, 0, 0])) == [(0x476, bytes.fromhex("7700000000000000"))]
+    assert arm.receive(0x472, bytes([2, 1] + [0] * 6)) == device().receive(0x472, bytes([2, 1] + [0] * 6))
+
+
+def test_settings_of_tool_and_gripper_come_back_in_their_answers():
+    arm = device()
+    first = arm.receive(0x477, bytes([4] + [0] * 7))
+    assert first == [(0x47E, bytes.fromhex("6446010000000000"))]
+    assert decoded(first).arm_gripper_teaching_param_feedback.max_range_config == 70
+    gripper = encoded(
+        ArmMsgType.PiperMsgGripperTeachingPendantParamConfig,
+        arm_gripper_teaching_param_config={
+            "teaching_range_per": 150,
+            "max_range_config": 100,
+            "teaching_friction": 4,
+        },
+    )
+    assert (gripper[0], gripper[1].hex()) == (0x47D, "9664040000000000")
+    assert arm.receive(*gripper) == [(0x476, bytes.fromhex("7d00000000000000"))]
+    param = decoded(arm.receive(0x477, bytes([4] + [0] * 7))).arm_gripper_teaching_param_feedback
+    assert (param.teaching_range_per, param.max_range_config, param.teaching_friction) == (150, 100, 4)
+    tool = encoded(
+        ArmMsgType.PiperMsgEndVelAccParamConfig,
+        arm_end_vel_acc_param_config={
+            "end_max_linear_vel": 500,
+            "end_max_angular_vel": 0x7FFF,
+            "end_max_linear_acc": 400,
+            "end_max_angular_acc": 300,
+        },
+    )
+    assert (tool[0], tool[1].hex()) == (0x479, "01f4" + "7fff" + "0190" + "012c")
+    assert arm.receive(*tool) == [(0x476, bytes.fromhex("7900000000000000"))]
+    answer = arm.receive(0x477, bytes([1] + [0] * 7))
+    assert answer == [(0x478, bytes.fromhex("01f4" + "0bb8" + "0190" + "012c"))]
+    assert decoded(answer).arm_feedback_current_end_vel_acc_param.end_max_linear_vel == 500
+
+
+def leader_config(role: int, *offsets: int) -> tuple[int, bytes]:
+    names = ("feedback_offset", "ctrl_offset", "linkage_offset")
+    fields = {"linkage_config": role, **dict(zip(names, offsets, strict=False))}
+    return encoded(ArmMsgType.PiperMsgMasterSlaveModeConfig, arm_ms_config=fields)
+
+
+def test_a_leader_sends_its_joints_as_the_commands_that_the_sdk_reads():
+    arm = device(frame_set=FrameSet.FULL)
+    leader = leader_config(0xFA)
+    assert (leader[0], leader[1].hex()) == (0x470, "fa00000000000000")
+    assert arm.receive(*leader) == [(0x476, bytes.fromhex("7000000000000000"))]
+    assert arm.leader
+    sent = dict(arm.feedback(np.array([math.radians(1.0), 0.5, -0.5, 0.0, 0.0, math.radians(-2.0), 0.0123])))
+    assert not set(sent) & set(range(0x2A1, 0x2A9))
+    assert sent[0x155][:4].hex() == "000003e8"
+    assert sent[0x157][4:].hex() == "fffff830"
+    assert sent[0x159].hex() == "0000300c" + "0000" + "01" + "00"
+    assert sent[0x151].hex() == "0101640000000000"
+    message = decoded(sent.items())
+    assert message.arm_joint_ctrl.joint_1 == 1000
+    assert message.arm_gripper_ctrl.grippers_angle == 12300
+    assert message.arm_motion_ctrl_2.move_mode == 1
+    arm.receive(*leader_config(0xFC))
+    assert not arm.leader
+    after = dict(arm.feedback(HOME))
+    assert 0x2A5 in after
+    assert 0x155 not in after
+
+
+def test_ids_of_a_leader_and_of_its_follower_can_be_moved():
+    leader, follower = device(), device()
+    leader.receive(*leader_config(0xFA, 0x20, 0, 0x10))
+    sent = dict(leader.feedback(HOME))
+    assert {0x165, 0x166, 0x167, 0x169, 0x2C1, 0x2C5, 0x2C8} < set(sent)
+    assert sent[0x2C1][0] == 6, "linkage teaching"
+    follower.receive(*leader_config(0xFC, 0x10, 0x10, 0))
+    follower.receive(*ENABLE_ALL)
+    follower.receive(*CAN_JOINTS_FULL_SPEED)
+    assert 0x2B5 in dict(follower.feedback(HOME))
+    follower.receive(0x155, (20000).to_bytes(4) + (50000).to_bytes(4))
+    assert np.array_equal(follower.advance(1.0), HOME), "ids and mode frames without the offset are others'"
+    follower.receive(0x161, CAN_JOINTS_FULL_SPEED[1])
+    follower.receive(0x165, (20000).to_bytes(4) + (50000).to_bytes(4))
+    assert follower.advance(1.0)[0] == pytest.approx(math.radians(20.0))
+
+
+def test_a_leader_that_must_be_restarted_follows_only_then():
+    arm = device()
+    arm.identity = dataclasses.replace(arm.identity, follows_after_restart=True)
+    arm.receive(*leader_config(0xFA))
+    arm.receive(*leader_config(0xFC))
+    assert arm.leader
+    arm.restart()
+    assert not arm.leader
+    assert not arm.enabled
+
+
+def test_teaching_is_reported_and_ends_with_a_reset_only():
+    arm = device()
+    arm.receive(*ENABLE_ALL)
+    start = encoded(ArmMsgType.PiperMsgMotionCtrl_1, arm_motion_ctrl_1={"grag_teach_ctrl": 1})
+    assert (start[0], start[1].hex()) == (0x150, "0000010000000000")
+    arm.receive(*start)
+    status = decoded(arm.feedback(HOME)).arm_status_msgs
+    assert (status.ctrl_mode, status.teach_status) == (2, 1)
+    arm.receive(*CAN_JOINTS_FULL_SPEED)
+    arm.receive(0x155, (20000).to_bytes(4) + (50000).to_bytes(4))
+    assert np.array_equal(arm.advance(1.0), HOME)
+    arm.receive(0x150, bytes([2] + [0] * 7))
+    assert not arm.teaching
+
+
+def test_health_is_read_back_by_the_sdk():
+    arm = device(frame_set=FrameSet.FULL)
+    arm.health = dataclasses.replace(ArmHealth(), status=7, error_code=0x0204, gripper_bits=1 << 5).motor(
+        3, Foc.COLLISION, driver_c=61.0, motor_c=-4.0, supply_v=23.9, bus_current_a=1.25, phase_current_a=-0.5
+    )
+    frames = dict(arm.feedback(HOME))
+    assert frames[0x263].hex() == "00ef" + "003d" + "fc" + "10" + "04e2"
+    assert frames[0x253][2:4].hex() == "fe0c"
+    assert frames[0x2A1].hex() == "0007000000000204"
+    message = decoded(frames.items())
+    motor = message.arm_low_spd_feedback_3
+    assert (motor.vol, motor.foc_temp, motor.motor_temp, motor.bus_current) == (239, 61, -4, 1250)
+    assert motor.foc_status.collision_status
+    assert not motor.foc_status.stall_status
+    assert message.arm_high_spd_feedback_3.current == -500
+    assert message.arm_status_msgs.arm_status == 7
+    assert message.arm_status_msgs.err_status.communication_status_joint_3
+    assert message.arm_status_msgs.err_status.joint_2_angle_limit
+    assert message.gripper_feedback.foc_status.driver_error_status
+
+
+def test_a_firmware_text_is_sent_in_frames_of_eight():
+    arm = device()
+    arm.identity = dataclasses.replace(arm.identity, firmware="H-V1.2-1S-V1.8-2x")
+    assert arm.receive(0x4AF, bytes([1] + [0] * 7)) == [
+        (0x4AF, b"H-V1.2-1"),
+        (0x4AF, b"S-V1.8-2"),
+        (0x4AF, b"x" + bytes(7)),
+    ]
+    arm.identity = dataclasses.replace(arm.identity, firmware=None)
+    assert arm.receive(0x4AF, bytes([1] + [0] * 7)) == []
+
+
+def test_the_largest_opening_is_the_stroke_that_the_gripper_is_set_to():
+    arm = device()
+    arm.receive(*ENABLE_ALL)
+    arm.receive(*CAN_JOINTS_FULL_SPEED)
+    for stroke_mm in (70, 100):
+        arm.receive(0x47D, bytes([100, stroke_mm, 1, 0, 0, 0, 0, 0]))
+        arm.receive(0x159, (150_000).to_bytes(4) + bytes.fromhex("03e8" + "01" + "00"))
+        assert arm.advance(1.0)[6] == pytest.approx(stroke_mm / 1000)

@@ -31,6 +31,7 @@ TASK, SEED = "pick_lift", 0
 NODES = (
     services.SIM_NODE,
     services.DRIVER_NODE,
+    services.DESCRIPTION_NODE,
     services.INSTRUCTION_NODE,
     services.POLICY_NODE,
     services.LIFECYCLE_MANAGER_NODE,
@@ -51,6 +52,8 @@ def topics() -> dict[str, str]:
         named.action_chunk: "finevla_msgs/msg/ActionChunk",
         named.policy_status: "finevla_msgs/msg/PolicyStatus",
         named.driver_state: "finevla_msgs/msg/DriverState",
+        services.ROBOT_DESCRIPTION: "std_msgs/msg/String",
+        services.JOINT_STATES: "sensor_msgs/msg/JointState",
     }
     for camera in CONTRACT.cameras.values():
         found[camera.raw_topic] = "sensor_msgs/msg/Image"

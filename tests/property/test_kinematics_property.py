@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finevla.contract import ARM_SIDES, load_contract
-from finevla.errors import SimulationError
-from finevla.sim.kinematics import dh_table, reach, solve_planar, tool_pose
+from finevla.contract.kinematics import TOOL_M, base_pose, dh_table, frames, link_transform, tool_pose
+from finevla.errors import ContractError, SimulationError
+from finevla.sim.kinematics import reach, solve_planar
 from finevla.sim.tasks.pick_lift import BOWL_X_M
 from finevla.sim.tasks.place import X_M, Y_M
 from finevla.sim.tasks.skills import LIFT_Z_M, PADS_Z_M
@@ -49,5 +50,33 @@ def test_far_points_are_refused(side, x, y):
 
 
 def test_unknown_firmware_generation_is_refused():
-    with pytest.raises(SimulationError, match="zero shift"):
+    with pytest.raises(ContractError, match="zero shift"):
         dh_table(2)
+
+
+poses = st.integers(0, 2**32 - 1).map(
+    lambda seed: np.random.default_rng(seed).uniform(CONTRACT.lower, CONTRACT.upper, (4, CONTRACT.dof))
+)
+
+
+@given(poses, sides)
+def test_all_frames_of_many_poses_are_those_of_one_pose_at_a_time(values, side):
+    q = values[:, CONTRACT.arm_slice(side)][:, :6]
+    found = frames(CONTRACT, side, q)
+    assert found.shape == (len(q), 7, 4, 4)
+    for k, joints in enumerate(q):
+        expected = base_pose(CONTRACT.arms[side])
+        np.testing.assert_array_equal(found[k, 0], expected)
+        for i, row in enumerate(dh_table(CONTRACT.dh_is_offset)):
+            expected = expected @ link_transform(row, joints[i])
+            np.testing.assert_allclose(found[k, i + 1], expected, rtol=0, atol=1e-12)
+        tool = tool_pose(CONTRACT, side, joints)
+        np.testing.assert_allclose(
+            found[k, -1, :3, 3] + TOOL_M * found[k, -1, :3, 2], tool[:3, 3], atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("shape", [(6,), (4, 7), (1, 4, 6)])
+def test_frames_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match="shape"):
+        frames(CONTRACT, "left", np.zeros(shape))

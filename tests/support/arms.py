@@ -32,6 +32,13 @@ class FakeArm:
     def connect(self) -> None:
         self.calls.append("connect")
 
+    def why_silent(self) -> str:
+        return ""
+
+    def check(self) -> tuple[str, ...]:
+        self.calls.append("check")
+        return ()
+
     def disconnect(self) -> None:
         self.calls.append("disconnect")
 
@@ -67,9 +74,14 @@ def chunk_to(
 
 
 @contextmanager
-def emulated_arms(contract: RobotContract, frame_set: FrameSet = FrameSet.REDUCED) -> Iterator[ArmBus]:
-    """Both arms on a free port, in a thread of their own; joints are where they are commanded to be."""
-    bus = ArmBus(contract, contract.home, time.time_ns, frame_set=frame_set)
+def emulated_arms(
+    contract: RobotContract, frame_set: FrameSet = FrameSet.REDUCED, **options
+) -> Iterator[ArmBus]:
+    """Both arms on a free port, in a thread of their own; joints are where they are commanded to be.
+
+    Faults: `bus.arms["left"].inject(Collision(3), seconds=0.5)`. Options: those of `ArmBus`.
+    """
+    bus = ArmBus(contract, contract.home, time.time_ns, frame_set=frame_set, **options)
     stop = threading.Event()
 
     def run() -> None:

@@ -11,59 +11,20 @@ from cobotmagic_driver.core import DriverCore
 from cobotmagic_driver.core_types import CoreSettings
 from cobotmagic_driver.loop import DriverLoop
 from cobotmagic_driver.state_machine import State
+from driver_rig import CONTRACT, GOAL, DriverRig
 
-from finevla.contract import ARM_SIDES, ActionChunk, load_contract
-
-CONTRACT = load_contract()
-GOAL = CONTRACT.home + np.array([0.3, 0.2, -0.2, 0.1, 0.1, 0.2, -0.03] * 2)
-
-
-class Rig:
-    """Core, loop and fake arms on a clock that the test turns."""
-
-    def __init__(self, **settings) -> None:
-        self.now_ns = EPOCH_NS
-        self.core = DriverCore(CONTRACT, CoreSettings(**settings))
-        self.arms = both(CONTRACT, CONTRACT.home)
-        self.loop = DriverLoop(self.core, self.arms, CONTRACT, lambda: self.now_ns)
-        self.loop.connect(0.1)
-
-    def run(self, seconds: float) -> None:
-        for _ in range(round(seconds / TICK_S)):
-            self.now_ns += TICK_NS
-            self.loop.tick(TICK_S)
-
-    def enable(self) -> None:
-        future = self.loop.enable()
-        self.run(0.2)
-        assert future.result(0) == (True, "the motors of both arms hold; waiting for commands")
-
-    @property
-    def state(self) -> State:
-        return self.core.machine.state
-
-    @property
-    def code(self) -> str:
-        return self.core.machine.reason_code
-
-    def sent(self) -> np.ndarray:
-        return np.concatenate([self.arms[side].sent[-1] for side in ARM_SIDES])
-
-    def follow(self, seconds: float, instruction_id: str = "one", goal: np.ndarray = GOAL) -> str:
-        code = self.loop.on_chunk(chunk_to(CONTRACT, goal, self.now_ns, instruction_id))
-        self.run(seconds)
-        return code
+from finevla.contract import ARM_SIDES, ActionChunk
 
 
 @pytest.fixture
-def rig() -> Rig:
-    rig = Rig()
+def rig() -> DriverRig:
+    rig = DriverRig()
     rig.enable()
     return rig
 
 
 def test_nothing_is_sent_before_an_enable():
-    rig = Rig()
+    rig = DriverRig()
     assert rig.follow(0.1) == "not_enabled"
     assert rig.state == State.CONNECTED
     assert not rig.arms["left"].sent
@@ -78,7 +39,7 @@ def test_a_chunk_is_followed_in_time(rig):
     rig.follow(0.5)
     assert rig.state == State.ACTIVE
     assert rig.core.machine.source == "policy"
-    assert np.allclose(rig.sent(), CONTRACT.home + (0.5 / 1.5) * (GOAL - CONTRACT.home), atol=1e-9)
+    assert np.allclose(rig.sent(), CONTRACT.home + (0.5 / 1.5) * (GOAL - CONTRACT.home), atol=1e-4)
 
 
 def test_no_new_chunk_means_hold_at_the_measured_arms_with_the_gripper_as_commanded(rig):
@@ -89,7 +50,7 @@ def test_no_new_chunk_means_hold_at_the_measured_arms_with_the_gripper_as_comman
     commanded = rig.sent()[6]
     rig.run(0.2)
     assert (rig.state, rig.code) == (State.HOLD, "stale_chunk")
-    rig.run(0.1)
+    rig.run(1.0)
     assert np.allclose(rig.core.limiter.command[:6], stuck[:6])
     assert rig.core.limiter.command[6] <= commanded < 0.06
     assert rig.core.machine.instruction_id == "one"
@@ -115,8 +76,11 @@ def test_an_empty_chunk_holds_at_once(rig):
     assert rig.loop.on_chunk(empty) == ""
     assert (rig.state, rig.code) == (State.HOLD, "hold_commanded")
     measured = rig.core.measured()
+    rig.run(0.6)
+    held = rig.sent()
+    assert np.abs(held - measured)[:6].max() < 0.02, "they brake"
     rig.run(0.2)
-    assert np.allclose(rig.sent()[:6], measured[:6], atol=1e-9)
+    assert np.array_equal(rig.sent(), held)
 
 
 def test_a_new_chunk_takes_over_without_a_step(rig):
@@ -128,8 +92,8 @@ def test_a_new_chunk_takes_over_without_a_step(rig):
     rig.run(TICK_S)
     step = np.abs(rig.sent() - before)[:6].max()
     assert 0.0 < step < 0.006
-    rig.run(0.2)
-    assert np.allclose(rig.sent()[:6], shifted.sample(rig.now_ns)[:6], atol=1e-9)
+    rig.run(0.4)
+    assert np.allclose(rig.sent()[:6], shifted.sample(rig.now_ns)[:6], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -166,15 +130,17 @@ def test_a_first_target_far_away_is_approached_slowly(rig):
     away[0] += 1.0
     chunk = ActionChunk(rig.now_ns, 0.1, np.tile(away, (16, 1)), rig.now_ns, "far", "test")
     assert rig.loop.on_chunk(chunk) == ""
+    rig.run(0.5)
+    before = rig.sent()[0]
     rig.run(0.1)
-    assert rig.sent()[0] - CONTRACT.home[0] == pytest.approx(0.2 * 3.0 * 0.1, rel=0.06)
+    assert rig.sent()[0] - before == pytest.approx(0.2 * 3.0 * 0.1, rel=0.01)
     assert rig.core.interventions["soft_start"] == 1
 
 
 def test_a_chunk_that_comes_late_is_joined_smoothly_and_the_next_one_is_no_jump(rig):
     """Bug: a late first chunk was taken for a far one and started softly; the next was then refused."""
     targets = np.tile(CONTRACT.home, (16, 1))
-    targets[:, 0] += 0.15 * np.arange(16)
+    targets[:, 0] += 0.05 * np.arange(16)
     lateness_ns = 400_000_000
     late = ActionChunk(rig.now_ns - lateness_ns, 0.1, targets, rig.now_ns - lateness_ns, "late", "test")
     assert rig.loop.on_chunk(late) == ""
@@ -220,7 +186,7 @@ def test_motors_that_go_off_are_a_fault(rig):
 
 
 def test_motors_that_never_come_on_are_reported():
-    rig = Rig(enable_timeout_s=0.5)
+    rig = DriverRig(enable_timeout_s=0.5)
     rig.arms["right"].request_enable = lambda values: None
     future = rig.loop.enable()
     rig.run(0.7)
@@ -249,8 +215,8 @@ def test_home_opens_the_grippers_first_then_moves_and_ends_in_hold(rig):
     rig.follow(0.9)
     start = rig.sent()
     future = rig.loop.home()
-    rig.run(0.1)
-    assert np.allclose(rig.sent()[:6], start[:6], atol=1e-6)
+    rig.run(0.3)
+    assert np.allclose(rig.sent()[:6], start[:6], atol=0.01), "they brake, and wait for the grippers"
     assert rig.sent()[6] > start[6]
     assert rig.core.machine.source == "home"
     rig.run(3.0)
@@ -278,7 +244,7 @@ def test_home_answers_when_something_is_in_the_way(rig):
     rig.run(5.0)
     ok, why = future.result(0)
     assert not ok
-    assert "away from home" in why
+    assert "from where it should be" in why
     assert rig.code == "home_missed"
 
 
@@ -302,35 +268,35 @@ def test_enabling_again_does_not_open_a_gripper_that_holds(rig):
 
 
 def test_leaders_are_followed_and_their_silence_holds():
-    rig = Rig(command_source="leader")
+    rig = DriverRig(command_source="leader")
     rig.enable()
     goal = CONTRACT.home + 0.1 * np.sign(GOAL - CONTRACT.home) * (np.abs(GOAL - CONTRACT.home) > 0.05)
     for k in range(50):
         for side in ARM_SIDES:
             values = CONTRACT.home + (goal - CONTRACT.home) * min(k / 25, 1.0)
-            rig.loop.on_leader(side, values[CONTRACT.arm_slice(side)])
+            rig.loop.on_leader(side, values[CONTRACT.arm_slice(side)], rig.now_ns)
         rig.run(0.01)
     assert rig.state == State.ACTIVE
     assert np.allclose(rig.sent(), goal, atol=1e-6)
     assert "velocity_limit" not in rig.core.interventions
     rig.run(0.3)
     assert (rig.state, rig.code) == (State.HOLD, "stale_leader")
-    rig.loop.on_leader("left", goal[:7])
-    assert rig.loop.on_leader("right", goal[7:]) == "not_enabled"
+    rig.loop.on_leader("left", goal[:7], rig.now_ns)
+    assert rig.loop.on_leader("right", goal[7:], rig.now_ns) == "not_enabled"
 
 
 def test_one_leader_alone_moves_nothing_and_a_leap_is_refused():
-    rig = Rig(command_source="leader")
+    rig = DriverRig(command_source="leader")
     rig.enable()
-    assert rig.loop.on_leader("left", GOAL[:7]) == ""
+    assert rig.loop.on_leader("left", GOAL[:7], rig.now_ns) == ""
     rig.run(0.05)
     assert rig.state == State.ENABLED
-    assert rig.loop.on_leader("left", GOAL[:7] + 0.7) == "jump_rejected"
+    assert rig.loop.on_leader("left", GOAL[:7] + 0.7, rig.now_ns) == "jump_rejected"
 
 
 def test_the_other_source_is_refused(rig):
-    assert rig.loop.on_leader("left", GOAL[:7]) == "not_the_source"
-    leader = Rig(command_source="leader")
+    assert rig.loop.on_leader("left", GOAL[:7], rig.now_ns) == "not_the_source"
+    leader = DriverRig(command_source="leader")
     assert leader.follow(0.0) == "not_the_source"
 
 
@@ -361,14 +327,14 @@ def test_after_a_deactivation_only_an_enable_lets_the_arms_move(rig):
 
 def test_a_leader_that_leaps_is_refused_until_the_arms_hold():
     """Bug: between the leader's timeout and the next tick a leap was let through."""
-    rig = Rig(command_source="leader")
+    rig = DriverRig(command_source="leader")
     rig.enable()
     for _ in range(20):
         for side in ARM_SIDES:
-            rig.loop.on_leader(side, CONTRACT.home[CONTRACT.arm_slice(side)])
+            rig.loop.on_leader(side, CONTRACT.home[CONTRACT.arm_slice(side)], rig.now_ns)
         rig.run(0.01)
     rig.now_ns += round(rig.core._settings.leader_timeout_s * 1e9) + TICK_NS // 2
-    assert rig.loop.on_leader("left", CONTRACT.home[:7] + 0.7) == "jump_rejected"
+    assert rig.loop.on_leader("left", CONTRACT.home[:7] + 0.7, rig.now_ns) == "jump_rejected"
 
 
 def test_home_with_nothing_but_a_gripper_to_open(rig):

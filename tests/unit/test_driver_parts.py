@@ -15,7 +15,7 @@ from cobotmagic_driver import state_machine
 from cobotmagic_driver.codec import ArmCodec
 from cobotmagic_driver.homing import HomeMotion
 from cobotmagic_driver.params import DriverParams
-from cobotmagic_driver.trajectory import ChunkFollower, LeaderFollower
+from cobotmagic_driver.trajectory import ChunkFollower, StreamFollower
 from finevla_sim.socketcand_server import SocketcandServer, encode
 
 from finevla.contract import ActionChunk, load_contract
@@ -74,7 +74,7 @@ def test_a_follower_without_chunks_says_so():
 
 
 def test_leader_joints_are_joined_by_straight_lines():
-    leader = LeaderFollower()
+    leader = StreamFollower()
     leader.push(np.zeros(7), 0)
     leader.push(np.ones(7), 10)
     assert leader.target(15)[0] == pytest.approx(0.5)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from finevla.contract import ARM_SIDES, load_contract
 from finevla.contract.images import WorkspaceCrop
+from finevla.contract.kinematics import tool_pose
 from finevla.contract.mirror import Mirror
 from finevla.contract.robot import contract_from_document
 from finevla.errors import ContractError
-from finevla.sim.kinematics import tool_pose
 from finevla.sim.language import render
 from finevla.sim.language.sentences import ACTIONS
 

@@ -13,9 +13,9 @@ from finevla_sim.leader import LeaderPlayer, Seen
 from finevla_sim.sim_loop import LoopSettings, SimLoop, _Every, answer
 
 from finevla.contract import load_contract
+from finevla.contract.kinematics import tool_pose
 from finevla.errors import SimulationError
 from finevla.sim.goal import Goal
-from finevla.sim.kinematics import tool_pose
 from finevla.sim.props import rest_height
 from finevla.sim.scene import Kind
 from finevla.sim.tasks import goals, sample_scene, task_names

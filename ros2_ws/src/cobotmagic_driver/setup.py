@@ -16,5 +16,10 @@ setup(
     maintainer_email="maintainers@example.org",
     description="Drives the two Piper arms of a CobotMagic from action chunks or leader arms.",
     license="Apache-2.0",
-    entry_points={"console_scripts": [f"driver_node = {NAME}.driver_node:main"]},
+    entry_points={
+        "console_scripts": [
+            f"driver_node = {NAME}.driver_node:main",
+            f"description_node = {NAME}.description_node:main",
+        ]
+    },
 )

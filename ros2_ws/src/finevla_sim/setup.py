@@ -17,6 +17,10 @@ setup(
     description="A simulated CobotMagic as ROS sees it.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": [f"sim_node = {NAME}.sim_node:main", f"leader_node = {NAME}.leader_node:main"]
+        "console_scripts": [
+            f"sim_node = {NAME}.sim_node:main",
+            f"leader_node = {NAME}.leader_node:main",
+            f"arm_emulator = {NAME}.arm_emulator:main",
+        ]
     },
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from finevla.contract import load_contract
-from finevla.sim.kinematics import tool_pose
+from finevla.contract.kinematics import tool_pose
 from finevla.sim.noise import Disturbance
 from finevla.sim.rollout import demonstrate
 from finevla.sim.scene import Kind, ObjectSpec

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+from finevla.contract.kinematics import tool_pose
 from finevla.errors import SimulationError
-from finevla.sim.kinematics import tool_pose
 from finevla.sim.scene import Kind, SceneSpec, bowl, cube
 from finevla.sim.tasks import sample_scene
 

@@ -9,9 +9,10 @@ import pytest
 
 from finevla.contract import load_contract
 from finevla.contract.images import WorkspaceCrop
+from finevla.contract.kinematics import tool_pose
 from finevla.contract.mirror import Mirror
 from finevla.errors import PolicyError
-from finevla.sim.kinematics import solve_planar, tool_pose
+from finevla.sim.kinematics import solve_planar
 from finevla.stages.train.augment import Augment
 from finevla.stages.train.batches import BatchSource
 from finevla.stages.train.mix import Mix

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from finevla.contract import ARM_SIDES, RobotContract, load_contract
+from finevla.contract.kinematics import base_pose, tool_pose
 from finevla.errors import SimulationError
 from finevla.sim.goal import Goal
 from finevla.sim.imagine import GRIPPER_M_S, grip_distance, imagine
-from finevla.sim.kinematics import base_pose, reach, solve_planar, tilt_of, tool_pose
+from finevla.sim.kinematics import reach, solve_planar, tilt_of
 from finevla.sim.scene import SceneSpec
 from finevla.sim.tasks import task_named
 from finevla.sim.tasks.base import Hand, Plan, View

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from finevla.contract import ARM_SIDES, RobotContract
-from finevla.sim.kinematics import tool_pose
+from finevla.contract.kinematics import tool_pose
 from finevla.sim.props import BUTTON_HEIGHT_M, BUTTON_TRAVEL_M, HANDLE_M, rest_height
 from finevla.sim.scene import Kind, ObjectSpec, SceneSpec
 from finevla.sim.tasks.skills import HOLD_M

@@ -1,112 +1,19 @@
-"""Forward and inverse kinematics of one Piper arm in plain numpy.
+"""Inverse kinematics of one Piper arm; the forward one is in `finevla.contract.kinematics`.
 
-The arm is described by one modified (Craig) Denavit-Hartenberg table. Each link transform is
-`Rx(alpha) Tx(a) Rz(q + theta) Tz(d)`; lengths in m, angles in rad. The table depends on the
-contract's `dh_is_offset`: firmware generations differ by two degrees in joints 2 and 3.
-
-The inverse is closed form for the "planar" family that the expert uses: joint 4 is zero, so that
-the whole arm lies in one vertical plane through its base, and the gripper points down, tilted
-outwards by an angle of choice.
+It is closed form for the "planar" family that the expert uses: joint 4 is zero, so that the whole
+arm lies in one vertical plane through its base, and the gripper points down, tilted outwards by an
+angle of choice.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from finevla.contract.robot import ArmSpec, RobotContract
+from finevla.contract.kinematics import TOOL_M, FloatArray, dh_table, tool_pose
+from finevla.contract.robot import RobotContract
 from finevla.errors import SimulationError
-
-FloatArray = NDArray[np.float64]
-
-TOOL_M = 0.135
-"""Distance from the flange (link 6) to the point between the finger pads, along link 6's z."""
-
-
-@dataclass(frozen=True, slots=True)
-class DhRow:
-    """One link: twist `alpha` and length `a` come first, then rotation by q + `theta` and `d`."""
-
-    a: float
-    alpha: float
-    theta: float
-    d: float
-
-
-@lru_cache(maxsize=2)
-def dh_table(dh_is_offset: int) -> tuple[DhRow, ...]:
-    """The six rows of the Piper for one firmware generation (1 is the newer one).
-
-    Raises:
-        SimulationError: The generation is neither 0 nor 1.
-    """
-    shifts = {0: (-174.22, -100.78), 1: (-172.22, -102.78)}
-    if dh_is_offset not in shifts:
-        raise SimulationError(
-            "the zero shift of joints 2 and 3 is unknown",
-            where="contract: dh_is_offset",
-            expected="0 or 1",
-            found=dh_is_offset,
-            remedy="use 1 for arms of the newer firmware, 0 for older ones",
-        )
-    theta2, theta3 = (math.radians(value) for value in shifts[dh_is_offset])
-    half = math.pi / 2
-    return (
-        DhRow(0.0, 0.0, 0.0, 0.123),
-        DhRow(0.0, -half, theta2, 0.0),
-        DhRow(0.28503, 0.0, theta3, 0.0),
-        DhRow(-0.02198, half, 0.0, 0.25075),
-        DhRow(0.0, -half, 0.0, 0.0),
-        DhRow(0.0, half, 0.0, 0.091),
-    )
-
-
-def link_transform(row: DhRow, q: float) -> FloatArray:
-    """Pose of a link in its parent, shape (4, 4)."""
-    ca, sa = math.cos(row.alpha), math.sin(row.alpha)
-    ct, st = math.cos(q + row.theta), math.sin(q + row.theta)
-    return np.array(
-        [
-            [ct, -st, 0.0, row.a],
-            [st * ca, ct * ca, -sa, -sa * row.d],
-            [st * sa, ct * sa, ca, ca * row.d],
-            [0.0, 0.0, 0.0, 1.0],
-        ]
-    )
-
-
-def forward(table: tuple[DhRow, ...], q: FloatArray) -> FloatArray:
-    """Pose of the flange in the arm's base frame, shape (4, 4), from six joint angles."""
-    pose = np.eye(4)
-    for row, angle in zip(table, q[: len(table)], strict=True):
-        pose = pose @ link_transform(row, float(angle))
-    return pose
-
-
-def base_pose(arm: ArmSpec) -> FloatArray:
-    """Pose of the arm's base in the world frame, shape (4, 4); bases stand upright, facing x."""
-    pose = np.eye(4)
-    pose[:3, 3] = arm.base_xyz_m
-    return pose
-
-
-def tool_pose(contract: RobotContract, side: str, q: FloatArray) -> FloatArray:
-    """Pose in the world of the point between the finger pads, shape (4, 4).
-
-    Its z axis is the direction in which the gripper points, its y axis the one it opens along.
-
-    Args:
-        contract: The robot.
-        side: Which arm.
-        q: Six or seven joint values of that arm; the gripper is ignored.
-    """
-    pose: FloatArray = base_pose(contract.arms[side]) @ forward(dh_table(contract.dh_is_offset), q[:6])
-    pose[:3, 3] += TOOL_M * pose[:3, 2]
-    return pose
 
 
 def tilt_of(contract: RobotContract, side: str, q: FloatArray) -> float:

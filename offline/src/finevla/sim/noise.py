@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from finevla.contract import RobotContract
+from finevla.contract.kinematics import tool_pose
 from finevla.errors import SimulationError
-from finevla.sim.kinematics import reach, tool_pose
+from finevla.sim.kinematics import reach
 from finevla.sim.scene import Kind, SceneSpec
 from finevla.sim.truth import FloatArray
 

@@ -16,13 +16,13 @@ import sapien
 from numpy.typing import NDArray
 
 from finevla.contract import ARM_SIDES, RobotContract, load_contract
+from finevla.contract.kinematics import TOOL_M
+from finevla.contract.urdf import FINGERS, arm_urdf
 from finevla.errors import SimulationError
-from finevla.sim.kinematics import TOOL_M
 from finevla.sim.props import Props
 from finevla.sim.room import Cameras, Room, require_renderer
 from finevla.sim.scene import SceneSpec
 from finevla.sim.truth import FloatArray, Truth
-from finevla.sim.urdf import FINGERS, arm_urdf
 
 PHYSICS_HZ = 250
 

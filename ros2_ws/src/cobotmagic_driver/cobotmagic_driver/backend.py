@@ -11,6 +11,27 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
+class ArmHealth:
+    """What an arm said last about its six motors and itself; readings that have not come are empty.
+
+    Attributes:
+        firmware: Version as the arm spells it, such as `S-V1.8-2`.
+        motor_celsius: Temperature of each motor.
+        driver_celsius: Temperature of each motor's driver.
+        motor_ampere: Current of each motor, signed.
+        supply_volt: Supply as each motor's driver sees it.
+        control_mode: 0 standby, 1 CAN, 2 taught by hand (0x2A1).
+    """
+
+    firmware: str = ""
+    motor_celsius: tuple[float, ...] = ()
+    driver_celsius: tuple[float, ...] = ()
+    motor_ampere: tuple[float, ...] = ()
+    supply_volt: tuple[float, ...] = ()
+    control_mode: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ArmFeedback:
     """One sample of what an arm said about itself.
 
@@ -21,6 +42,8 @@ class ArmFeedback:
         arm_status: Piper status code; 0 is normal.
         error_code: Piper error bits; 0 is none.
         faults: Names of the fault bits that a motor has set, such as `motor 2 overcurrent`.
+        foreign_commands: Commands were seen on the bus that this driver did not send.
+        health: Temperatures, currents, voltages.
     """
 
     values: NDArray[np.float64]
@@ -29,12 +52,14 @@ class ArmFeedback:
     arm_status: int = 0
     error_code: int = 0
     faults: tuple[str, ...] = ()
+    foreign_commands: bool = False
+    health: ArmHealth = ArmHealth()
 
 
 class ArmBackend(Protocol):
     """One arm. All methods are called from one thread at a time and return within a millisecond or two.
 
-    `connect` and `disconnect` may take seconds.
+    `connect`, `check` and `disconnect` may take seconds.
     """
 
     def connect(self) -> None:
@@ -42,6 +67,19 @@ class ArmBackend(Protocol):
 
         Raises:
             DriverError: The channel cannot be opened.
+        """
+
+    def why_silent(self) -> str:
+        """What is known of an arm that sends no feedback after `connect`; empty: nothing."""
+
+    def check(self) -> Sequence[str]:
+        """Asks the arm what it is, and compares that with the contract.
+
+        Returns:
+            Sentences about differences that were accepted.
+
+        Raises:
+            DriverError: It is not the arm of the contract.
         """
 
     def disconnect(self) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cobotmagic_driver.backend import ArmFeedback
-from cobotmagic_driver.core_types import CoreSettings, Request
-from cobotmagic_driver.homing import HomeMotion
+from cobotmagic_driver.commands import Commands
+from cobotmagic_driver.core_types import Command, CoreSettings, Request
+from cobotmagic_driver.homing import Going
 from cobotmagic_driver.safety import Limiter
-from cobotmagic_driver.state_machine import HOME, LEADER, POLICY, POWERED, State, StateMachine
-from cobotmagic_driver.trajectory import ChunkFollower, LeaderFollower
-from cobotmagic_driver.watch import KnownArm, Trouble, find_trouble
-from finevla.contract.frame import NS_PER_S, ActionChunk
+from cobotmagic_driver.sources import Source
+from cobotmagic_driver.state_machine import GOING, HOME, POWERED, State, StateMachine
+from cobotmagic_driver.watch import FollowWatch, KnownArm, Trouble, find_troubles, is_leap
+from finevla.contract.frame import NS_PER_S
 from finevla.contract.robot import ARM_SIDES, RobotContract
 
 
@@ -27,21 +27,27 @@ class DriverCore:
         self._settings = settings
         self.machine = StateMachine()
         self.limiter = Limiter(contract, settings.safety)
-        self._follower = ChunkFollower(settings.blend_s, settings.chunk_timeout_s)
+        self.commands = Commands(contract, settings, self.machine, self.limiter, self.measured, self._hold)
         self._arms: dict[str, KnownArm] = {}
-        self._leader: dict[str, LeaderFollower] = {}
-        self._pose = contract.home.copy()
-        self._home: HomeMotion | None = None
-        self._home_elapsed_s = 0.0
-        self._home_request: Request | None = None
+        self._pose: NDArray[np.float64] | None = contract.home.copy()
+        self._settled_s = 0.0
+        self._going: Going | None = None
         self._keep_grippers = False
         self._had_torque = False
         self._enable_request: Request | None = None
+        self._arm_joints = np.delete(np.arange(contract.dof), list(contract.grippers.values()))
+        self._follow_watch = FollowWatch(settings.following_error_rad, settings.following_time_s)
 
     # Feedback -----------------------------------------------------------------------------------
 
     def on_feedback(self, side: str, feedback: ArmFeedback, now_ns: int) -> None:
         """Takes the newest sample of one arm."""
+        settings, known = self._settings, self._arms.get(side)
+        if known is not None and is_leap(
+            known, feedback, now_ns, settings.feedback_leap_rad, 2.0 * settings.feedback_timeout_s
+        ):
+            self.limiter.interventions.note("feedback_leap", f"{side} arm")
+            return
         self._arms[side] = KnownArm(feedback, now_ns)
         if self.machine.state == State.DISCONNECTED and len(self._arms) == len(ARM_SIDES):
             self.machine.connected()
@@ -72,87 +78,8 @@ class DriverCore:
         self._abort("the driver was shut down")
         self._had_torque = False
         self._arms.clear()
-        self._leader.clear()
-        self._follower.clear()
+        self.commands.clear()
         self.machine.disconnected()
-
-    # Commands -----------------------------------------------------------------------------------
-
-    def on_chunk(self, chunk: ActionChunk, now_ns: int) -> str:
-        """Takes a chunk of the policy.
-
-        Returns:
-            The reason code of a refusal, which is counted, or an empty string.
-        """
-        code = self._refuse_chunk(chunk, now_ns)
-        if not code and chunk.horizon == 0:
-            if self.machine.source != HOME:
-                self._hold("hold_commanded", "the policy asked for a hold")
-            return ""
-        if not code:
-            was = self.machine.state, self.machine.instruction_id
-            code = self.machine.offer_chunk(chunk.instruction_id)
-            if not code:
-                self._follow(chunk, was, now_ns)
-        if code:
-            self.limiter.counts[code] += 1
-        return code
-
-    def _refuse_chunk(self, chunk: ActionChunk, now_ns: int) -> str:
-        if self._settings.command_source != POLICY:
-            return "not_the_source"
-        if chunk.horizon == 0:
-            return ""
-        code = self.limiter.refuse_chunk(chunk) or self._follower.refuse(chunk, now_ns)
-        if code or not self._is_following() or chunk.instruction_id != self.machine.instruction_id:
-            return code
-        # Compared with what is commanded, not with the chunk before: behind a soft start the arms lag.
-        jump = self.limiter.is_jump(chunk.sample(now_ns), self.limiter.command)
-        return "jump_rejected" if jump else ""
-
-    def _is_following(self) -> bool:
-        return (
-            self.machine.state == State.ACTIVE
-            and self.machine.source == POLICY
-            and self._follower.newest is not None
-        )
-
-    def _follow(self, chunk: ActionChunk, was: tuple[State, str], now_ns: int) -> None:
-        if was == (State.ACTIVE, chunk.instruction_id):
-            self._follower.accept(chunk, now_ns)
-            return
-        # The first target tells whether the chunk was made for this pose, however late it comes.
-        self.limiter.begin(chunk.targets[0], self.measured())
-        self._follower.begin(self.limiter.command, chunk, now_ns)
-
-    def on_leader(self, side: str, values: NDArray[np.float64], now_ns: int) -> str:
-        """Takes joints of one leader arm, shape (7,), rad and m; see `on_chunk` for the answer."""
-        if self._settings.command_source != LEADER:
-            return "not_the_source"
-        leader = self._leader.setdefault(side, LeaderFollower())
-        timeout_ns = round(self._settings.leader_timeout_s * NS_PER_S)
-        following = self.machine.state == State.ACTIVE and self.machine.source == LEADER
-        if leader.newest is not None and (following or leader.age_ns(now_ns) <= timeout_ns):
-            leap = float(np.abs(values - leader.newest)[:-1].max())
-            if leap > self._settings.safety.jump_rad:
-                self.limiter.counts["jump_rejected"] += 1
-                return "jump_rejected"
-        leader.push(values, now_ns)
-        if self._leader_age_ns(now_ns) > timeout_ns:
-            return ""
-        was = self.machine.state
-        code = self.machine.offer_leader()
-        if not code and was != State.ACTIVE:
-            self.limiter.begin(self._leader_target(now_ns), self.measured())
-        return code
-
-    def _leader_age_ns(self, now_ns: int) -> float:
-        if len(self._leader) < len(ARM_SIDES):
-            return math.inf
-        return max(leader.age_ns(now_ns) for leader in self._leader.values())
-
-    def _leader_target(self, now_ns: int) -> NDArray[np.float64]:
-        return np.concatenate([self._leader[side].target(now_ns) for side in ARM_SIDES])
 
     # The operator -------------------------------------------------------------------------------
 
@@ -194,21 +121,22 @@ class DriverCore:
 
     def home(self, now_ns: int) -> Request:
         """Wants the grippers open and both arms at the contract's home."""
+        return self._go(HOME, self._contract.home, now_ns)
+
+    def go(self, where: str, goal: NDArray[np.float64], now_ns: int) -> Request:
+        """Wants both arms at a pose, grippers first: HOME, or PARK and where that is, shape (14,)."""
+        return self._go(where, goal, now_ns)
+
+    def _go(self, where: str, goal: NDArray[np.float64], now_ns: int) -> Request:
         request = Request(now_ns)
-        refusal = "an enable is under way" if self.enabling else self.machine.start_home()
+        refusal = "an enable is under way" if self.enabling else self.machine.start_going(where)
         if refusal:
             request.finish(False, refusal)
             return request
-        self._abort("a new home was asked for", keep_enable=True)
-        speed = np.full(self._contract.dof, self._settings.home_speed_rad_s)
-        grippers = tuple(self._contract.grippers.values())
-        speed[list(grippers)] = self._settings.home_speed_m_s
-        self.limiter.begin(self.limiter.command, self.limiter.command)
-        # Ahead of the limiter the way home would end before the arms are there.
-        speed = np.minimum(speed, self.limiter.velocity)
-        self._home = HomeMotion(self.limiter.command, self._contract.home, speed, grippers)
-        self._home_elapsed_s = 0.0  # counted in ticks, so that a stall does not make the arms catch up
-        self._home_request = request
+        self._abort(f"a new way {where} was asked for", keep_enable=True)
+        command = self.limiter.command
+        self.limiter.begin(command, command)
+        self._going = Going(where, request, goal, self._contract, self._settings, self.measured)
         return request
 
     def stop(self) -> str:
@@ -221,77 +149,110 @@ class DriverCore:
         self._had_torque = False
         return self.machine.reset()
 
+    def select_source(self, name: str) -> str:
+        """Hands the arms over to another source; they hold, and go on as after any hold."""
+        refusal = self.commands.select(name)
+        if not refusal:
+            self._hold("handed_over", f"the arms were handed over to the source {name}")
+        return refusal
+
     # The tick -----------------------------------------------------------------------------------
 
-    def tick(self, now_ns: int, dt_s: float) -> NDArray[np.float64] | None:
+    def tick(self, now_ns: int, dt_s: float) -> Command | None:
         """Advances by `dt_s`.
 
         Returns:
-            Fourteen targets to send now, rad and m, or None where nothing may be sent.
+            What to send now, or None where nothing may be sent.
         """
+        self.limiter.interventions.begin_tick(now_ns)
         if self.machine.state == State.DISCONNECTED:
             return None
-        self._watch(now_ns)
+        troubles = self._watch(now_ns)
         if self._enable_request is not None:
             self._continue_enable(self._enable_request, now_ns)
+        if self.machine.state == State.FAULT:
+            return self._wind_down(troubles, dt_s)
         if self.machine.state not in POWERED or self.enabling:
             return None
-        self._home_elapsed_s += dt_s
-        command = self.limiter.step(self._target(now_ns), dt_s)
-        if command is None:
+        self._watch_following(now_ns)
+        if self.machine.state == State.FAULT:
+            return None
+        return Command(self._step(now_ns, dt_s), ARM_SIDES)
+
+    def _watch_following(self, now_ns: int) -> None:
+        """An arm that does not follow is held where it is; one that leaves its place by itself is a fault."""
+        joints = self._arm_joints
+        lost = self._follow_watch.lost(self.limiter.command[joints], self.measured()[joints], now_ns)
+        if lost is None:
+            return
+        self._follow_watch.reset()
+        name = self._contract.joint_names[joints[lost]]
+        reason = f"{name} is not where it was told to be: look for what blocks it, or for a bad encoder"
+        if self.machine.state == State.ACTIVE:
+            self._hold("not_following", reason)
+            self._pose = self._measured_with_grip()  # at once: no further push against what blocks it
+        else:
+            self._abort(reason)
+            self.machine.fault("not_following", f"{reason}; then enable")
+
+    def _step(self, now_ns: int, dt_s: float) -> NDArray[np.float64]:
+        source = self._source()
+        ending = None if source is None else source.ending(now_ns)
+        if ending is not None:
+            there = self._going.goal if self._going is not None and self._going.request.success else None
+            self._hold(ending.code, ending.reason)
+            self._pose = self._pose if there is None else there
+        elif source is not None:
+            if self._going is not None:
+                if not self._set_out(self._going):
+                    return self.limiter.brake(dt_s)
+                self._going.advance(dt_s)
+            speed = None if self._going is None else self._going.speed
+            command = self.limiter.step(source.target(now_ns), dt_s, speed)
+            if command is not None:
+                return command
             self._hold("non_finite", "a command was not finite and was not sent")
-            return self.limiter.step(self._pose, dt_s)
+        return self._rest(dt_s)
+
+    def _set_out(self, going: Going) -> bool:
+        """True once the arms are at rest, from where a way of the driver's own begins."""
+        if not going.begun and self.limiter.motion.is_at_rest:
+            going.begin(self.limiter.command, self.limiter.velocity)
+        return going.begun
+
+    def _source(self) -> Source | None:
+        if self.machine.state != State.ACTIVE:
+            return None
+        if self.machine.source in GOING:
+            return self._going
+        return self.commands.sources[self.machine.source]
+
+    def _rest(self, dt_s: float) -> NDArray[np.float64]:
+        """Brakes; after that the measured pose is held, so that an arm does not press on what blocks it."""
+        if self._pose is not None:
+            command = self.limiter.step(self._pose, dt_s)
+            return self.limiter.brake(dt_s) if command is None else command
+        command = self.limiter.brake(dt_s)
+        self._settled_s = self._settled_s + dt_s if self.limiter.motion.is_at_rest else 0.0
+        if self._settled_s > self._settings.hold_settle_s:
+            self._pose = self._measured_with_grip()
         return command
 
-    def _target(self, now_ns: int) -> NDArray[np.float64]:
-        source = self.machine.source
-        if source == POLICY:
-            if self._follower.is_stale(now_ns):
-                self._hold("stale_chunk", "no new action chunk arrived in time")
-            else:
-                return self._follower.target(now_ns)
-        elif source == LEADER:
-            if self._leader_age_ns(now_ns) > self._settings.leader_timeout_s * NS_PER_S:
-                self._hold("stale_leader", "a leader arm has gone silent")
-            else:
-                return self._leader_target(now_ns)
-        elif source == HOME:
-            return self._home_target()
-        return self._pose
-
-    def _home_target(self) -> NDArray[np.float64]:
-        if self._home is None or self._home_request is None:
-            raise RuntimeError("the source is home but there is no way home")
-        elapsed = self._home_elapsed_s
-        target = self._home.target(elapsed)
-        if elapsed >= self._home.duration_s:
-            off = np.abs(self.measured() - self._contract.home)
-            arms = np.delete(off, list(self._contract.grippers.values()))
-            grippers = off[list(self._contract.grippers.values())]
-            there = (
-                arms.max() <= self._settings.home_tolerance_rad
-                and grippers.max() <= self._settings.home_tolerance_m
-            )
-            if there or elapsed >= self._home.duration_s + self._settings.home_settle_s:
-                return self._end_home(self._home_request, there, f"{arms.max():.3f} rad")
-        return target
-
-    def _end_home(self, request: Request, there: bool, off: str) -> NDArray[np.float64]:
-        if there:
-            request.finish(True, "the arms are home")
-            self._hold("home_reached", request.message)
-            self._pose = self._contract.home.copy()
-        else:
-            self._hold("home_missed", f"an arm is still {off} away from home: look for what blocks it")
-        return self._pose
+    def _wind_down(self, troubles: list[Trouble], dt_s: float) -> Command | None:
+        """In FAULT the arm in trouble is sent nothing more; the other brakes, then it is left alone too."""
+        lost = {trouble.side for trouble in troubles}
+        well = tuple(side for side, arm in self._arms.items() if side not in lost and arm.feedback.enabled)
+        if not well or not self._had_torque or self.limiter.motion.is_at_rest:
+            return None
+        return Command(self.limiter.brake(dt_s), well)
 
     def _continue_enable(self, request: Request, now_ns: int) -> None:
         if all(arm.feedback.enabled for arm in self._arms.values()):
             pose = self._measured_with_grip() if self._keep_grippers else self.measured()
             self.limiter.reset(pose)
+            self._follow_watch.reset()
             self._pose = self.limiter.command
-            self._follower.clear()
-            self._leader.clear()
+            self.commands.clear()
             self.machine.enabled()
             self._had_torque = True
             request.finish(True, "the motors of both arms hold; waiting for commands")
@@ -306,48 +267,53 @@ class DriverCore:
             self._enable_request = None
             self.machine.fault("enable_failed", request.message)
 
-    def _watch(self, now_ns: int) -> None:
-        trouble = self._trouble(now_ns)
-        if trouble is None:
-            return
-        code, reason = trouble.code, trouble.reason
-        if self.machine.state in POWERED or (code == "feedback_lost" and not self.enabling):
-            self._abort(reason)
-            self.machine.fault(code, reason)
+    def _watch(self, now_ns: int) -> list[Trouble]:
+        troubles = self._troubles(now_ns)
+        if troubles:
+            code, reason = troubles[0].code, troubles[0].reason
+            if self.machine.state in POWERED or (code == "feedback_lost" and not self.enabling):
+                self._abort(reason)
+                self.machine.fault(code, reason)
+        return troubles
 
     def _unfit(self, now_ns: int) -> str:
-        trouble = self._trouble(now_ns)
-        return "" if trouble is None or trouble.code == "motors_off" else trouble.reason
+        """Why the motors must not be switched on; empty: they may."""
+        for trouble in self._troubles(now_ns):
+            if trouble.code != "motors_off":
+                return trouble.reason
+        outside = self.limiter.outside(self.measured())
+        if outside:
+            return (
+                f"{', '.join(outside)} far outside of the joint limits: move the arm inside by hand, or "
+                "correct the zero of the joint, before the motors are switched on"
+            )
+        return ""
 
-    def _trouble(self, now_ns: int) -> Trouble | None:
-        return find_trouble(self._arms, now_ns, self._settings.feedback_timeout_s, self.enabling)
+    def _troubles(self, now_ns: int) -> list[Trouble]:
+        return find_troubles(self._arms, now_ns, self._settings.feedback_timeout_s, self.enabling)
 
     def _hold(self, code: str, reason: str) -> None:
-        """Holds at the measured pose; grippers keep their last command so that nothing is dropped."""
+        """Brakes and holds the measured pose; grippers keep their last command so that nothing is dropped."""
         if self.machine.state not in POWERED:
             return
-        moving = self.machine.state == State.ACTIVE
+        if self.machine.state == State.ACTIVE:
+            self._pose, self._settled_s = None, 0.0
         self.machine.hold(code, reason)
-        if moving:
-            self._pose = self._measured_with_grip()
-        self._follower.clear()
-        if self._home_request is not None:
-            self._home_request.finish(False, reason)
-        self._home, self._home_request = None, None
+        self.commands.clear()
+        self._end_going(reason)
 
     def _abort(self, reason: str, keep_enable: bool = False) -> None:
-        if self._home_request is not None:
-            self._home_request.finish(False, reason)
-        self._home, self._home_request = None, None
+        self._end_going(reason)
         if self._enable_request is not None and not keep_enable:
             self._enable_request.finish(False, reason)
             self._enable_request = None
 
-    # For the state message ----------------------------------------------------------------------
+    def _end_going(self, reason: str) -> None:
+        if self._going is not None:
+            self._going.request.finish(False, reason)
+        self._going = None
 
-    def chunk_age_s(self, now_ns: int) -> float:
-        """Seconds since the newest chunk arrived; negative: none is followed."""
-        return self._follower.age_s(now_ns)
+    # For the state message ----------------------------------------------------------------------
 
     @property
     def interventions(self) -> Mapping[str, int]:

@@ -1,36 +1,37 @@
-"""Node `finevla_driver`: action chunks or leader joints to both arms, joint feedback and state out."""
+"""Node `finevla_driver`: commands of the selected source to both arms, joint feedback and state out."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
-from finevla_msgs.msg import ActionChunk as ActionChunkMsg
+from diagnostic_msgs.msg import DiagnosticArray
 from finevla_msgs.msg import DriverState
-from finevla_perception.qos import command, latched
+from finevla_perception.qos import latched, reliable
 from finevla_perception.run import run_node
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState
-from std_srvs.srv import SetBool, Trigger
 
 from cobotmagic_driver import convert
-from cobotmagic_driver.backend import ArmFeedback
+from cobotmagic_driver.backend import ArmBackend, ArmFeedback
 from cobotmagic_driver.core import DriverCore
-from cobotmagic_driver.loop import Answer, DriverLoop
+from cobotmagic_driver.diagnose import diagnostics
+from cobotmagic_driver.dry_run import DryRunArm
+from cobotmagic_driver.inputs import Inputs
+from cobotmagic_driver.loop import DriverLoop
+from cobotmagic_driver.operator_services import OperatorServices, wait_for
 from cobotmagic_driver.params import DriverParams
 from cobotmagic_driver.piper_backend import CanSettings, PiperBackend
-from cobotmagic_driver.state_machine import LEADER, POLICY
+from cobotmagic_driver.state_machine import POWERED
 from finevla.contract import load_contract, services
+from finevla.contract.compat import PRESETS
 from finevla.contract.params import read
 from finevla.errors import FineVLAError
 
 STATE_PERIOD_NS = 100_000_000
-OPERATION_TIMEOUT_S = 60.0
+DIAGNOSTICS_PERIOD_S = 1.0
 FEEDBACK_DEPTH = 50
 
 
@@ -48,70 +49,62 @@ class DriverNode(LifecycleNode):
         self._loop: DriverLoop | None = None
         self._state_key: tuple[object, ...] = ()
         self._state_due_ns = 0
-        self._reset_until_s = 0.0
+        self._parking_pose = self.params.parking_pose(self.contract)
         self._make_publishers()
-        self._make_services()
-        self._subscriptions_made = False
+        self._operator = OperatorServices(
+            self, self._get_loop, self._parking_pose, self.params.reset_confirm_s
+        )
+        self._inputs: Inputs | None = None
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
     # Parts --------------------------------------------------------------------------------------
 
+    def _get_loop(self) -> DriverLoop | None:
+        return self._loop
+
     def _make_publishers(self) -> None:
+        topics = {side: [arm.feedback_topic] for side, arm in self.contract.arms.items()}
+        for side, more in PRESETS[self.params.compat].items():
+            topics[side].append(more.feedback)
         self._feedback_publishers = {
-            side: self.create_lifecycle_publisher(JointState, arm.feedback_topic, FEEDBACK_DEPTH)
-            for side, arm in self.contract.arms.items()
+            side: [self.create_lifecycle_publisher(JointState, name, FEEDBACK_DEPTH) for name in names]
+            for side, names in topics.items()
         }
         self._state_publisher = self.create_lifecycle_publisher(
             DriverState, self.contract.topics.driver_state, latched()
         )
-
-    def _make_services(self) -> None:
-        slow, quick = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
-        make = self.create_service
-        make(SetBool, services.DRIVER_ENABLE, self._on_enable, callback_group=slow)
-        make(Trigger, services.DRIVER_HOME, self._on_home, callback_group=slow)
-        make(Trigger, services.DRIVER_STOP, self._on_stop, callback_group=quick)
-        make(Trigger, services.DRIVER_RESET_STOP, self._on_reset, callback_group=quick)
-
-    def _make_subscriptions(self) -> None:
-        if self._subscriptions_made:
-            return
-        group = MutuallyExclusiveCallbackGroup()
-        if self.params.command_source == POLICY:
-            self.create_subscription(
-                ActionChunkMsg,
-                self.contract.topics.action_chunk,
-                self._on_chunk,
-                command(),
-                callback_group=group,
-            )
-        if self.params.command_source == LEADER:
-            for side, arm in self.contract.arms.items():
-                self.create_subscription(
-                    JointState,
-                    arm.leader_topic,
-                    lambda message, side=side: self._on_leader(side, message),
-                    qos_profile_sensor_data,
-                    callback_group=group,
-                )
-        self._subscriptions_made = True
+        self._diagnostics_publisher = self.create_publisher(
+            DiagnosticArray, services.DIAGNOSTICS, reliable(10)
+        )
 
     def _make_loop(self) -> DriverLoop:
         params = self.params
         can = CanSettings(params.can_interface, params.bus_options())
         channels = {"left": params.can_channel_left, "right": params.can_channel_right}
-        backends = {
+        accepted = params.accepted()
+        backends: dict[str, ArmBackend] = {
             side: PiperBackend(
                 dataclasses.replace(arm, can_channel=channels[side] or arm.can_channel),
                 can,
                 time.time_ns,
                 self.contract.dh_is_offset,
                 params.speed_percent,
+                accepted,
             )
             for side, arm in self.contract.arms.items()
         }
+        if params.dry_run:
+            backends = {side: DryRunArm(arm) for side, arm in backends.items()}
+            self.get_logger().warning("dry run: the arms are listened to and sent nothing")
         self._core = DriverCore(self.contract, params.core_settings())
         return DriverLoop(
-            self._core, backends, self.contract, time.time_ns, self._publish_feedback, self._publish_state
+            self._core,
+            backends,
+            self.contract,
+            time.time_ns,
+            self._publish_feedback,
+            self._publish_state,
+            params.realtime_priority,
         )
 
     # Lifecycle ----------------------------------------------------------------------------------
@@ -125,7 +118,8 @@ class DriverNode(LifecycleNode):
             self.get_logger().error(str(err))
             return TransitionCallbackReturn.FAILURE
         self._loop = loop
-        self._make_subscriptions()
+        more = PRESETS[self.params.compat]
+        self._inputs = self._inputs or Inputs(self, self.contract, more, self._get_loop)
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -140,6 +134,7 @@ class DriverNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Holds and stops sending; the arms keep their pose."""
         if self._loop is not None:
+            self._park()
             self._loop.hold()
             time.sleep(2.0 / self.contract.rates_hz.feedback)
             self._loop.release()
@@ -155,8 +150,16 @@ class DriverNode(LifecycleNode):
         self._close()
         return super().on_shutdown(state)
 
+    def _park(self) -> None:
+        """The way to the parking pose, where it is wanted and the arms may move."""
+        loop = self._loop
+        if self.params.park_on_shutdown and loop is not None and loop.running and loop.state in POWERED:
+            _success, message = wait_for(loop.park(self._parking_pose))
+            self.get_logger().info(message)
+
     def _close(self) -> None:
         if self._loop is not None:
+            self._park()
             self._loop.disconnect()
             self._loop = self._core = None
 
@@ -168,13 +171,15 @@ class DriverNode(LifecycleNode):
     # Out ----------------------------------------------------------------------------------------
 
     def _publish_feedback(self, side: str, feedback: ArmFeedback) -> None:
-        self._publish(
-            self._feedback_publishers[side], convert.joint_state(self.contract.arms[side], feedback)
-        )
+        message = convert.joint_state(self.contract.arms[side], feedback)
+        for publisher in self._feedback_publishers[side]:
+            self._publish(publisher, message)
 
     def _publish_state(self, now_ns: int) -> None:
-        if self._core is None:
+        if self._core is None or self._loop is None:
             return
+        for line in self._loop.intervention_lines():
+            self.get_logger().warning(line)
         machine = self._core.machine
         key = (machine.state, machine.reason_code, machine.source, machine.instruction_id)
         if key == self._state_key and now_ns < self._state_due_ns:
@@ -182,7 +187,13 @@ class DriverNode(LifecycleNode):
         if key != self._state_key:
             self.get_logger().info(f"{machine.state.name} {machine.reason_code}: {machine.reason}")
         self._state_key, self._state_due_ns = key, now_ns + STATE_PERIOD_NS
-        self._publish(self._state_publisher, convert.driver_state(self._core, self.contract, now_ns))
+        state = convert.driver_state(self._core, self.contract, now_ns, self.params.dry_run)
+        self._publish(self._state_publisher, state)
+
+    def _publish_diagnostics(self) -> None:
+        if self._core is not None and self._loop is not None:
+            message = diagnostics(self._core, self._loop.watch.report(), time.time_ns())
+            self._publish(self._diagnostics_publisher, message)
 
     def _publish(self, publisher: Any, message: Any) -> None:
         try:
@@ -191,82 +202,6 @@ class DriverNode(LifecycleNode):
             # At the end of the process the context goes first; the loop holds until the node follows.
             if self.context.ok():
                 raise
-
-    # In -----------------------------------------------------------------------------------------
-
-    def _on_chunk(self, message: ActionChunkMsg) -> None:
-        if self._loop is None:
-            return
-        try:
-            chunk = convert.chunk_from_msg(message, self.contract, self.contract.topics.action_chunk)
-        except FineVLAError as err:
-            self._loop.count("malformed_chunk")
-            self.get_logger().warning(str(err), throttle_duration_sec=1.0)
-            return
-        code = self._loop.on_chunk(chunk)
-        if code:
-            self.get_logger().warning(
-                f"refused a chunk of instruction {chunk.instruction_id}: {code}", throttle_duration_sec=1.0
-            )
-
-    def _on_leader(self, side: str, message: JointState) -> None:
-        if self._loop is None:
-            return
-        try:
-            values = convert.leader_from_msg(message, self.contract.arms[side])
-        except FineVLAError as err:
-            self._loop.count("malformed_leader")
-            self.get_logger().warning(str(err), throttle_duration_sec=1.0)
-            return
-        self._loop.on_leader(side, values)
-
-    def _running(self) -> DriverLoop | None:
-        return self._loop if self._loop is not None and self._loop.running else None
-
-    def _finish(self, response: Trigger.Response, answer: Answer) -> Trigger.Response:
-        response.success, response.message = answer
-        return response
-
-    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        loop = self._running()
-        if loop is None:
-            return self._finish(response, (False, "the driver is not active"))
-        if not request.data:
-            loop.hold()
-            text = "the arms hold; the motors stay on, because switching them off lets the arms fall"
-            return self._finish(response, (True, text))
-        return self._wait(response, loop.enable())
-
-    def _on_home(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        loop = self._running()
-        if loop is None:
-            return self._finish(response, (False, "the driver is not active"))
-        return self._wait(response, loop.home())
-
-    def _wait(self, response: Trigger.Response, future: object) -> Trigger.Response:
-        try:
-            return self._finish(response, future.result(OPERATION_TIMEOUT_S))  # type: ignore[attr-defined]
-        except FutureTimeoutError:
-            return self._finish(response, (False, f"no answer within {OPERATION_TIMEOUT_S:g} s"))
-
-    def _on_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        refusal = "the driver is not connected to the arms" if self._loop is None else self._loop.stop()
-        return self._finish(response, (not refusal, refusal or "both arms are stopped"))
-
-    def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        now = time.monotonic()
-        if self._loop is None:
-            return self._finish(response, (False, "the driver is not connected to the arms"))
-        if now > self._reset_until_s:
-            self._reset_until_s = now + self.params.reset_confirm_s
-            text = (
-                "THE ARMS WILL FALL: a reset takes the power from the motors. Support both arms, then call "
-                f"this service again within {self.params.reset_confirm_s:g} s"
-            )
-            return self._finish(response, (False, text))
-        self._reset_until_s = 0.0
-        refusal = self._loop.reset()
-        return self._finish(response, (not refusal, refusal or "reset; the motors are off, call enable"))
 
 
 def main(args: list[str] | None = None) -> int:

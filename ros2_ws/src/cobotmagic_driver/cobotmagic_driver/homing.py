@@ -1,9 +1,16 @@
-"""The way home: grippers open first, then both arms move, each joint along a smooth S-curve."""
+"""Ways to a pose of the driver's own, home or parking: grippers first, then both arms, smoothly. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
+
+from cobotmagic_driver.core_types import CoreSettings, Request
+from cobotmagic_driver.sources import Ending
+from cobotmagic_driver.state_machine import HOME
+from finevla.contract.robot import RobotContract
 
 PEAK_OVER_MEAN = 1.875
 """Peak speed of a minimum-jerk motion over its mean speed."""
@@ -54,3 +61,90 @@ def _smooth(elapsed_s: float, duration_s: float) -> float:
         return 1.0
     x = max(elapsed_s, 0.0) / duration_s if duration_s else 0.0
     return x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)
+
+
+class Going:
+    """The way to a pose, as a source; answers the operator's request when it ends. `begin` it at rest.
+
+    Args:
+        where: HOME or PARK, for the words of the answer.
+        request: Is told how it ended.
+        goal: Where to go, shape (14,), rad and m.
+        contract: The robot.
+        settings: Speeds and tolerances.
+        measured: Tells where the arms are, shape (14,).
+    """
+
+    def __init__(
+        self,
+        where: str,
+        request: Request,
+        goal: NDArray[np.float64],
+        contract: RobotContract,
+        settings: CoreSettings,
+        measured: Callable[[], NDArray[np.float64]],
+    ) -> None:
+        self._grippers, self._goal = list(contract.grippers.values()), goal
+        self._motion: HomeMotion | None = None
+        self.speed = np.full(contract.dof, settings.home_speed_rad_s)
+        """Speeds to keep to on the way, shape (14,), rad/s and m/s."""
+        self.speed[self._grippers] = settings.home_speed_m_s
+        self._place = "home" if where == HOME else "parked"
+        self._code = f"{where}_reached", f"{where}_missed"
+        self._settings, self._measured = settings, measured
+        self.request = request
+        self._elapsed_s = 0.0
+
+    @property
+    def goal(self) -> NDArray[np.float64]:
+        """Where the way ends, shape (14,), rad and m."""
+        return self._goal.copy()
+
+    @property
+    def begun(self) -> bool:
+        """True after `begin`."""
+        return self._motion is not None
+
+    def begin(self, start: NDArray[np.float64], velocity: NDArray[np.float64]) -> None:
+        """Sets out from `start` at speeds that commands may use, shape (14,) each.
+
+        Ahead of the limiter the way would end before the arms are there.
+        """
+        speed = np.minimum(self.speed, velocity)
+        self._motion = HomeMotion(start, self._goal, speed, tuple(self._grippers))
+
+    def advance(self, dt_s: float) -> None:
+        """Time is counted in ticks, so that a stall does not make the arms catch up."""
+        self._elapsed_s += dt_s
+
+    def target(self, _now_ns: int) -> NDArray[np.float64]:
+        """The target now, shape (14,), rad and m.
+
+        Raises:
+            ValueError: It has not begun.
+        """
+        if self._motion is None:
+            raise ValueError("the way has not begun")
+        return self._motion.target(self._elapsed_s)
+
+    def ending(self, _now_ns: int) -> Ending | None:
+        """HOLD when the arms are there, or when they should be and something keeps them away."""
+        if self._motion is None:
+            return None
+        late_s = self._elapsed_s - self._motion.duration_s
+        if late_s < 0.0:
+            return None
+        off = np.abs(self._measured() - self._goal)
+        arms, grippers = np.delete(off, self._grippers).max(), off[self._grippers].max()
+        settings = self._settings
+        if arms <= settings.home_tolerance_rad and grippers <= settings.home_tolerance_m:
+            self.request.finish(True, f"the arms are {self._place}")
+            return Ending(self._code[0], self.request.message)
+        if late_s < settings.home_settle_s:
+            return None
+        text = f"an arm is still {arms:.3f} rad from where it should be: look for what blocks it"
+        self.request.finish(False, text)
+        return Ending(self._code[1], text)
+
+    def clear(self) -> None:
+        """Nothing was received."""

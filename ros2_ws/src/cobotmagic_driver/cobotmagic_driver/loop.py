@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 
 from cobotmagic_driver.backend import ArmBackend, ArmFeedback
 from cobotmagic_driver.core import DriverCore
-from cobotmagic_driver.core_types import Request
-from cobotmagic_driver.state_machine import State
+from cobotmagic_driver.core_types import Command, Request
+from cobotmagic_driver.sources import JointPath
+from cobotmagic_driver.state_machine import PARK, State
+from cobotmagic_driver.tick_watch import TickWatch
 from cobotmagic_driver.watch import EMERGENCY_STOPPED
 from finevla.contract.frame import NS_PER_S, ActionChunk
 from finevla.contract.robot import ARM_SIDES, RobotContract
@@ -44,6 +47,7 @@ class DriverLoop:
         clock: Nanoseconds since the epoch.
         on_feedback: Listener for joint samples.
         on_tick: Called after every tick with the time; for the state message.
+        priority: Real-time priority (SCHED_FIFO) of the thread; 0: none.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class DriverLoop:
         clock: Callable[[], int],
         on_feedback: FeedbackListener = lambda _side, _feedback: None,
         on_tick: Callable[[int], None] = lambda _now_ns: None,
+        priority: int = 0,
     ) -> None:
         self._core = core
         self._backends = dict(backends)
@@ -65,6 +70,9 @@ class DriverLoop:
         self._thread: threading.Thread | None = None
         self._waiting: list[tuple[Request, Future[Answer]]] = []
         self._asked_ns = 0
+        self._priority = priority
+        self._period_ns = round(NS_PER_S / contract.rates_hz.feedback)
+        self.watch = TickWatch(self._period_ns)
         self.failure: Exception | None = None
 
     # Life ---------------------------------------------------------------------------------------
@@ -83,15 +91,25 @@ class DriverLoop:
             silent = {side for side in silent if not self._hear(side)}
             if silent and time.monotonic() > deadline:
                 channels = {side: self._contract.arms[side].can_channel for side in sorted(silent)}
+                known = " ".join(self._backends[side].why_silent() for side in sorted(silent)).strip()
                 self.disconnect()
                 raise DriverError(
                     "an arm does not answer",
                     where=f"CAN channels {channels}",
                     expected="status, joint and gripper frames (0x2A1, 0x2A5 to 0x2A8)",
-                    found=f"none within {timeout_s:g} s",
-                    remedy="check power, cable and bit rate of the arm; in simulation start sim_node first",
+                    found=known or f"none within {timeout_s:g} s",
+                    remedy="make the arm a follower (MasterSlaveConfig 0xFC, then power it off and on)"
+                    if known
+                    else "check power, cable and bit rate of the arm; in simulation start sim_node first",
                 )
             time.sleep(0.01)
+        try:
+            for backend in self._backends.values():
+                for sentence in backend.check():
+                    log.warning("accepted: %s", sentence)
+        except DriverError:
+            self.disconnect()
+            raise
 
     def _hear(self, side: str) -> bool:
         samples = self._backends[side].poll()
@@ -122,14 +140,18 @@ class DriverLoop:
         self._thread = None
 
     def _run(self) -> None:
-        period = round(NS_PER_S / self._contract.rates_hz.feedback)
+        self._claim_priority()
+        period = self._period_ns
         due = last = time.monotonic_ns()
         try:
             while not self._stop.is_set():
                 now = time.monotonic_ns()
                 self.tick(min(now - last, LONGEST_STEP * period) / NS_PER_S)
-                last = now
-                due = max(due + period, time.monotonic_ns() - period)
+                last, end = now, time.monotonic_ns()
+                self.watch.note(now, end)
+                late = max(end - due - period, 0) // period  # whole ticks that are gone
+                self.watch.missed += late
+                due += (1 + late) * period
                 time.sleep(max(due - time.monotonic_ns(), 0) / NS_PER_S)
         except Exception as err:
             log.exception("the driver loop ended")
@@ -138,6 +160,15 @@ class DriverLoop:
                 self._core.fail(f"the driver loop ended: {err}; configure and activate the driver anew")
                 self._answer()
             self._on_tick(self._clock())
+
+    def _claim_priority(self) -> None:
+        """Runs this thread before all ordinary ones, where that is wanted and allowed."""
+        if self._priority == 0:
+            return
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self._priority))
+        except (OSError, AttributeError) as err:
+            log.warning("the loop runs without real-time priority: %s (allow it: ulimit -r)", err)
 
     def tick(self, dt_s: float) -> None:
         """One round; public for tests that want no thread."""
@@ -163,9 +194,9 @@ class DriverLoop:
             self._core.on_feedback(side, samples[-1], now_ns)
         return samples
 
-    def _send(self, command: NDArray[np.float64]) -> None:
-        for side in ARM_SIDES:
-            self._backends[side].send(command[self._contract.arm_slice(side)])
+    def _send(self, command: Command) -> None:
+        for side in command.sides:
+            self._backends[side].send(command.targets[self._contract.arm_slice(side)])
 
     def _insist_on_stop(self, now_ns: int) -> None:
         """Repeats the stop to an arm that does not report it: the SDK does not tell of a lost frame."""
@@ -198,19 +229,44 @@ class DriverLoop:
     # Commands, from any thread ------------------------------------------------------------------
 
     def on_chunk(self, chunk: ActionChunk) -> str:
-        """See `DriverCore.on_chunk`."""
+        """See `Commands.on_chunk`."""
         with self._lock:
-            return self._core.on_chunk(chunk, self._clock())
+            return self._core.commands.on_chunk(chunk, self._clock())
 
-    def on_leader(self, side: str, values: NDArray[np.float64]) -> str:
-        """See `DriverCore.on_leader`."""
+    def on_leader(self, side: str, values: NDArray[np.float64], stamp_ns: int) -> str:
+        """See `Commands.on_leader`."""
         with self._lock:
-            return self._core.on_leader(side, values, self._clock())
+            return self._core.commands.on_leader(side, values, stamp_ns, self._clock())
+
+    def on_joints(self, values: NDArray[np.float64], stamp_ns: int) -> str:
+        """See `Commands.on_joints`."""
+        with self._lock:
+            return self._core.commands.on_joints(values, stamp_ns, self._clock())
+
+    def on_trajectory(self, path: JointPath) -> str:
+        """See `Commands.on_trajectory`."""
+        with self._lock:
+            return self._core.commands.on_trajectory(path, self._clock())
 
     def count(self, code: str) -> None:
         """Counts something that was refused before it reached the core."""
         with self._lock:
-            self._core.limiter.counts[code] += 1
+            self._core.commands.count(code)
+
+    def select_source(self, name: str) -> str:
+        """See `DriverCore.select_source`."""
+        with self._lock:
+            return self._core.select_source(name)
+
+    def scale_speed(self, scale: float) -> bool:
+        """See `Limiter.scale_speed`."""
+        with self._lock:
+            return self._core.limiter.scale_speed(scale)
+
+    def intervention_lines(self) -> list[str]:
+        """See `Interventions.lines`."""
+        with self._lock:
+            return self._core.limiter.interventions.lines()
 
     @property
     def running(self) -> bool:
@@ -226,6 +282,11 @@ class DriverLoop:
         """Asks for the way home; the future answers when the arms are there, or why not."""
         with self._lock:
             return self._wait(self._core.home(self._clock()))
+
+    def park(self, pose: NDArray[np.float64]) -> Future[Answer]:
+        """Asks for the way to the parking pose, shape (14,); answers as `home` does."""
+        with self._lock:
+            return self._wait(self._core.go(PARK, pose, self._clock()))
 
     def release(self) -> None:
         """Ends the ticking; motion needs an enable from here on."""

@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cobotmagic_driver.core_types import CoreSettings
+from cobotmagic_driver.guard import GuardSettings
 from cobotmagic_driver.safety import SafetySettings
-from cobotmagic_driver.state_machine import LEADER, POLICY
+from cobotmagic_driver.startup import CHECKS
+from cobotmagic_driver.state_machine import COMMAND_SOURCES, POLICY
+from finevla.contract.compat import NONE, PRESETS
 from finevla.contract.params import param
+from finevla.contract.robot import RobotContract
 from finevla.errors import LaunchError
 
 
@@ -29,21 +36,39 @@ class DriverParams:
         '{"host": "127.0.0.1", "port": 29536, "tcp_tune": true}.',
     )
     can_port_file: str = param("", "File that holds the port of a socketcand server; overrides can_options.")
-    command_source: str = param(POLICY, "What commands the arms.", choices=(POLICY, LEADER))
+    command_source: str = param(POLICY, "Whose commands are listened to first.", choices=COMMAND_SOURCES)
+    compat: str = param(NONE, "Topic names of another driver to use too.", choices=tuple(PRESETS))
+    dry_run: bool = param(False, "Listen to the arms and run everything, but send them nothing.")
+    accept_mismatch: str = param(
+        "", f"Start-up checks that may fail, with commas: {', '.join(CHECKS)}. Know what it means."
+    )
     enable_on_activate: bool = param(False, "Switch the motors on when the node is activated.")
     speed_percent: int = param(100, "Share of the arm's own top speed it may use, %.", lower=1, upper=100)
     blend_s: float = param(0.1, "Time over which a new chunk takes over.", lower=0.0, upper=1.0)
     chunk_timeout_s: float = param(1.0, "Hold after this long without a chunk.", lower=0.05, upper=10.0)
     leader_timeout_s: float = param(0.2, "Hold after this long without a leader.", lower=0.01, upper=2.0)
+    command_age_s: float = param(1.0, "Refuse a command that is older.", lower=0.02, upper=10.0)
+    accept_unstamped: bool = param(False, "Take joint commands whose stamp is zero.")
     feedback_timeout_s: float = param(0.1, "Fault after this long without joints.", lower=0.02, upper=5.0)
+    following_error_rad: float = param(
+        0.3, "A joint this far from its command for following_time_s is not following.", lower=0.02, upper=3.0
+    )
+    following_time_s: float = param(0.5, "See following_error_rad.", lower=0.05, upper=10.0)
     connect_timeout_s: float = param(5.0, "Wait so long for an arm to answer.", lower=0.1, upper=60.0)
     enable_timeout_s: float = param(5.0, "Wait so long for torque.", lower=0.1, upper=30.0)
     home_speed_rad_s: float = param(0.8, "Peak joint speed on the way home.", lower=0.05, upper=3.0)
+    park_pose: str = param("", "Parking pose, 14 numbers with commas, rad and m; empty: all joints at zero.")
+    park_on_shutdown: bool = param(False, "Move to the parking pose before the driver ends, if it may move.")
     home_tolerance_rad: float = param(0.05, "An arm this near to home is home.", lower=0.001, upper=0.5)
     velocity_scale: float = param(1.0, "Share of the contract's joint speeds allowed.", lower=0.01, upper=1.0)
+    acceleration_rad_s2: float = param(5.0, "Largest joint acceleration.", lower=0.1, upper=50.0)
+    jerk_rad_s3: float = param(200.0, "Largest joint jerk.", lower=1.0, upper=10000.0)
+    limit_margin_rad: float = param(0.005, "Stay so far inside of the joint limits.", lower=0.0, upper=0.5)
+    guard: bool = param(True, "Keep the arms from each other, from the table and inside the workspace.")
     jump_rad: float = param(0.5, "A command that leaps further is refused.", lower=0.01, upper=3.0)
     start_jump_rad: float = param(0.2, "A first target further away starts softly.", lower=0.0, upper=3.0)
     soft_start_fraction: float = param(0.2, "Share of the speed in a soft start.", lower=0.01, upper=1.0)
+    realtime_priority: int = param(0, "SCHED_FIFO priority of the loop; 0: none.", lower=0, upper=90)
     reset_confirm_s: float = param(10.0, "Time for the second call of reset_stop.", lower=1.0, upper=60.0)
 
     def core_settings(self) -> CoreSettings:
@@ -53,17 +78,62 @@ class DriverParams:
             blend_s=self.blend_s,
             chunk_timeout_s=self.chunk_timeout_s,
             leader_timeout_s=self.leader_timeout_s,
+            command_age_s=self.command_age_s,
+            accept_unstamped=self.accept_unstamped,
             feedback_timeout_s=self.feedback_timeout_s,
+            following_error_rad=self.following_error_rad,
+            following_time_s=self.following_time_s,
             enable_timeout_s=self.enable_timeout_s,
             home_speed_rad_s=self.home_speed_rad_s,
             home_tolerance_rad=self.home_tolerance_rad,
             safety=SafetySettings(
                 velocity_scale=self.velocity_scale,
+                acceleration_rad_s2=self.acceleration_rad_s2,
+                jerk_rad_s3=self.jerk_rad_s3,
+                limit_margin_rad=self.limit_margin_rad,
+                guard=GuardSettings() if self.guard else None,
                 jump_rad=self.jump_rad,
                 start_jump_rad=self.start_jump_rad,
                 soft_start_fraction=self.soft_start_fraction,
             ),
         )
+
+    def accepted(self) -> frozenset[str]:
+        """Names of the start-up checks that may fail.
+
+        Raises:
+            LaunchError: There is no check of that name.
+        """
+        names = frozenset(name.strip() for name in self.accept_mismatch.split(",") if name.strip())
+        if not names <= set(CHECKS):
+            raise LaunchError(
+                "the parameter accept_mismatch names a check that does not exist",
+                expected=", ".join(CHECKS),
+                found=", ".join(sorted(names - set(CHECKS))),
+                remedy="correct the name, or leave the parameter empty",
+            )
+        return names
+
+    def parking_pose(self, contract: RobotContract) -> NDArray[np.float64]:
+        """Where the arms are parked, shape (14,), rad and m, within the limits.
+
+        Raises:
+            LaunchError: It is not fourteen finite numbers within the limits.
+        """
+        if not self.park_pose:
+            return np.clip(np.zeros(contract.dof), contract.lower, contract.upper)
+        try:
+            pose = np.array([float(word) for word in self.park_pose.split(",")])
+        except ValueError:
+            pose = np.array([])
+        if pose.shape != (contract.dof,) or not ((contract.lower <= pose) & (pose <= contract.upper)).all():
+            raise LaunchError(
+                "the parameter park_pose is not a pose of the robot",
+                expected=f"{contract.dof} numbers within the joint limits: {', '.join(contract.joint_names)}",
+                found=self.park_pose,
+                remedy="move the arms to where they shall rest and copy the joints of the feedback topics",
+            )
+        return pose
 
     def bus_options(self) -> Mapping[str, Any]:
         """The keywords of the CAN interface.

@@ -11,8 +11,7 @@ import logging
 import os
 import socket
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from piper_sdk import C_PiperInterface_V2, LogLevel
 
+from cobotmagic_driver import startup
 from cobotmagic_driver.backend import ArmFeedback
+from cobotmagic_driver.can_link import require_link
 from cobotmagic_driver.codec import ArmCodec
+from cobotmagic_driver.piper_reader import PiperReader
 from finevla.contract.robot import ArmSpec
 from finevla.errors import DriverError
 
-NS_PER_S = 1_000_000_000
 ALL_MOTORS = 7
 CAN_CONTROL, MOVE_JOINT, POSITION_MODE = 1, 1, 0
 GRIPPER_ON = 1
@@ -37,23 +38,10 @@ MODE_EVERY = 100
 """Every how many targets the control mode is repeated, so that an arm that lost it gets it back."""
 GRIPPER_EVERY = 20
 """Every how many targets an unchanged gripper target is repeated."""
-MOTORS_EVERY = 10
-"""Every how many polls the motors' slow status frames are looked at."""
-LAST_JOINT_FRAME = 0x2A7
-SAMPLE_FRAMES = frozenset({0x2A1, 0x2A5, 0x2A6, LAST_JOINT_FRAME, 0x2A8})
-MOTOR_FRAMES = frozenset(range(0x261, 0x267))
-SAMPLES_KEPT = 400
-EPOCH_TOLERANCE_NS = NS_PER_S
-"""A bus stamp further from our clock than this is not in our epoch and is not used."""
-FAULT_BITS = {
-    "voltage_too_low": "undervoltage",
-    "motor_overheating": "motor over-temperature",
-    "driver_overcurrent": "overcurrent",
-    "driver_overheating": "driver over-temperature",
-    "collision_status": "collision",
-    "driver_error_status": "driver error",
-    "stall_status": "stall",
-}
+QUERY_GRIPPER = 4
+"""Parameter query (0x477) that asks for the gripper's stroke."""
+FIRMWARE, GRIPPER_PARAMETERS = 0x4AF, 0x47E
+ANSWER_S, ASK_AGAIN_S = 2.0, 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +68,7 @@ class PiperBackend:
         clock: Nanoseconds since the epoch.
         dh_is_offset: Zero shift of joints 2 and 3 by firmware generation, from the contract.
         speed_percent: Share of the arm's own top speed that it may use to follow targets.
+        accept_mismatch: Names of the start-up checks that may fail, see `startup`.
     """
 
     def __init__(
@@ -89,21 +78,19 @@ class PiperBackend:
         clock: Callable[[], int],
         dh_is_offset: int = 1,
         speed_percent: int = 100,
+        accept_mismatch: Collection[str] = (),
     ) -> None:
         self._arm = arm
         self._can = can
         self._clock = clock
         self._dh_is_offset = dh_is_offset
         self._speed_percent = speed_percent
+        self._accept_mismatch = accept_mismatch
         self._codec = ArmCodec(arm)
         self._sdk: Any = None
-        self._polls = self._sends = 0
-        self._enabled = False
-        self._faults: tuple[str, ...] = ()
+        self._reader: PiperReader | None = None
+        self._sends = 0
         self._gripper_sent: int | None = None
-        self._unseen: set[int] = set()
-        self._unseen_motors: set[int] = set()
-        self._samples: deque[tuple[int, tuple[int, ...]]] = deque(maxlen=SAMPLES_KEPT)
 
     def connect(self) -> None:
         """Opens the bus and starts the SDK's reader; see `ArmBackend`.
@@ -111,7 +98,7 @@ class PiperBackend:
         Raises:
             DriverError: The bus cannot be opened.
         """
-        self._require_server()
+        self._require_bus()
         # The SDK hands no further keywords to python-can; python-can reads them from this variable.
         os.environ["CAN_CONFIG"] = json.dumps(dict(self._can.options))
         channel = self._arm.can_channel
@@ -120,7 +107,7 @@ class PiperBackend:
             judge_flag=False,
             can_auto_init=False,
             dh_is_offset=self._dh_is_offset,
-            logger_level=LogLevel.ERROR,
+            logger_level=LogLevel.SILENT,  # it would print a line per frame that cannot be sent
         )
         for _attempt in range(self._can.attempts):
             try:
@@ -131,24 +118,79 @@ class PiperBackend:
                 break
         else:
             raise self._no_bus("the bus did not open")
-        self._sdk = sdk
-        self._polls = self._sends = 0
-        self._samples.clear()
-        # The SDK keeps one object per channel for the life of the process, with the values of old frames.
-        self._unseen, self._unseen_motors = set(SAMPLE_FRAMES), set(MOTOR_FRAMES)
-        self._gripper_sent, self._enabled = None, False
-        sdk.GetCanBus().callback_function = self._on_frame
+        self._sdk, self._reader = sdk, PiperReader(sdk, self._clock)
+        self._sends, self._gripper_sent = 0, None
+        sdk.GetCanBus().callback_function = self._reader.on_frame
         sdk.ConnectPort(piper_init=True)
 
+    def _require_bus(self) -> None:
+        """Refuses what would fail later, or slowly: python-can tries a dead port for ten seconds."""
+        if self._can.interface == "socketcan":
+            require_link(self._arm.can_channel)
+        if self._can.interface == "socketcand":
+            self._require_server()
+
     def _require_server(self) -> None:
-        """python-can would try a dead port for ten seconds without a pause."""
-        if self._can.interface != "socketcand":
-            return
         address = (str(self._can.options.get("host")), int(self._can.options.get("port", 0)))
         try:
             socket.create_connection(address, SERVER_TIMEOUT_S).close()
         except OSError as err:
             raise self._no_bus(err) from err
+
+    def why_silent(self) -> str:
+        """What is known of an arm that sends no feedback after `connect`; empty: nothing."""
+        if self._reader is None or not self._reader.is_leader:
+            return ""
+        return (
+            f"the {self._arm.side} arm sends targets instead of feedback (0x155 to 0x157): it is "
+            "configured as a leader."
+        )
+
+    def check(self) -> Sequence[str]:
+        """Asks for firmware, limits and gripper, and compares; see `ArmBackend`."""
+        facts = self._ask()
+        found = startup.require(self._arm, self._dh_is_offset, facts, self._accept_mismatch)
+        return [f"{self._arm.side} arm: expected {one.expected}, found {one.found}" for one in found]
+
+    def _ask(self) -> startup.ArmFacts:
+        """The arm's answers; repeated, because a frame may be lost."""
+        reader, sdk = self._connected()
+        wanted = {FIRMWARE, GRIPPER_PARAMETERS}
+        deadline = time.monotonic() + ANSWER_S
+        ask_at = time.monotonic()
+        while time.monotonic() < deadline:
+            facts = self._facts(sdk, reader.seen)
+            if wanted <= set(reader.seen) and facts.firmware and facts.lower:
+                return facts
+            if time.monotonic() >= ask_at:
+                ask_at = time.monotonic() + ASK_AGAIN_S
+                sdk.SearchPiperFirmwareVersion()
+                sdk.SearchAllMotorMaxAngleSpd()
+                sdk.ArmParamEnquiryAndConfig(param_enquiry=QUERY_GRIPPER)
+            time.sleep(0.01)
+        return self._facts(sdk, reader.seen)
+
+    def _facts(self, sdk: Any, seen: Collection[int]) -> startup.ArmFacts:
+        reader = self._connected()[0]
+        joints = [reader.limits.get(number) for number in range(1, len(self._arm.joints))]
+        lower, upper, speed = zip(*joints, strict=True) if None not in joints else ((), (), ())
+        parameters = sdk.GetGripperTeachingPendantParamFeedback().arm_gripper_teaching_param_feedback
+        return startup.ArmFacts(
+            firmware=reader.firmware if FIRMWARE in seen else "",
+            lower=lower,
+            upper=upper,
+            speed=speed,
+            stroke_m=parameters.max_range_config / 1000 if GRIPPER_PARAMETERS in seen else None,
+        )
+
+    def _connected(self) -> tuple[PiperReader, Any]:
+        if self._reader is None:
+            raise DriverError(
+                "the arm is not connected",
+                where=f"{self._arm.side} arm",
+                remedy="call connect first",
+            )
+        return self._reader, self._sdk
 
     def _no_bus(self, found: object) -> DriverError:
         return DriverError(
@@ -173,67 +215,20 @@ class PiperBackend:
 
     def poll(self) -> Sequence[ArmFeedback]:
         """All samples since the last call, oldest first."""
-        if not self._samples:
-            return ()
-        if self._polls % MOTORS_EVERY == 0 or not self._enabled:
-            self._read_motors()
-        self._polls += 1
-        status = self._sdk.GetArmStatus().arm_status
-        return [
-            ArmFeedback(
-                values=self._codec.decode(counts),
-                stamp_ns=stamp_ns,
-                enabled=self._enabled,
-                arm_status=int(status.arm_status),
-                error_code=int(status.err_code),
-                faults=self._faults,
-            )
-            for stamp_ns, counts in (self._samples.popleft() for _ in range(len(self._samples)))
-        ]
-
-    def _on_frame(self, message: Any) -> None:
-        """Runs in the SDK's reader thread for every frame.
-
-        The SDK keeps the newest value of each joint only. A sample is taken here, when the last of the
-        three joint frames of a cycle has come: so all joints of it belong together and none is lost.
-        """
-        self._sdk.ParseCANFrame(message)
-        self._unseen.discard(message.arbitration_id)
-        self._unseen_motors.discard(message.arbitration_id)
-        if message.arbitration_id != LAST_JOINT_FRAME or self._unseen:
-            return
-        now = self._clock()
-        stamp = round(message.timestamp * NS_PER_S)
-        state = self._sdk.GetArmJointMsgs().joint_state
-        opening = self._sdk.GetArmGripperMsgs().gripper_state.grippers_angle
-        joints = (state.joint_1, state.joint_2, state.joint_3, state.joint_4, state.joint_5, state.joint_6)
-        in_epoch = abs(now - stamp) <= EPOCH_TOLERANCE_NS
-        self._samples.append((stamp if in_epoch else now, (*joints, opening)))
-
-    def _read_motors(self) -> None:
-        slow = self._sdk.GetArmLowSpdInfoMsgs()
-        motors = [slow.motor_1, slow.motor_2, slow.motor_3, slow.motor_4, slow.motor_5, slow.motor_6]
-        on = all(motor.foc_status.driver_enable_status for motor in motors)
-        self._enabled = on and not self._unseen_motors
-        self._faults = tuple(
-            f"motor {number} {name}"
-            for number, motor in enumerate(motors, 1)
-            for bit, name in FAULT_BITS.items()
-            if getattr(motor.foc_status, bit)
-        )
+        return self._connected()[0].poll()
 
     def request_enable(self, values: NDArray[np.float64]) -> None:
         """Asks once for torque, holding at the measured `values`: nothing moves, the gripper neither."""
         self._sdk.EnableArm(ALL_MOTORS)
         self._send_mode()
         self._send_gripper(self._codec.encode(values)[-1])
-        self._enabled = False
 
     def send(self, values: NDArray[np.float64]) -> None:
         """Sends joint targets, shape (7,), rad and m."""
         *joints, opening = self._codec.encode(values)
         if self._sends % MODE_EVERY == 0:
             self._send_mode()
+        self._connected()[0].note_sent(joints)
         self._sdk.JointCtrl(*joints)
         if opening != self._gripper_sent or self._sends % GRIPPER_EVERY == 0:
             self._send_gripper(opening)
@@ -253,6 +248,5 @@ class PiperBackend:
     def reset(self) -> None:
         """Ends an emergency stop. The motors lose power: THE ARM FALLS. Only on an operator's word."""
         self._sdk.EmergencyStop(RESUME)
-        self._unseen_motors = set(MOTOR_FRAMES)
-        self._enabled = False
+        self._connected()[0].forget_torque()
         self._gripper_sent = None

@@ -21,8 +21,12 @@ class State(IntEnum):
     FAULT = 6
 
 
-POLICY, LEADER, HOME = "policy", "leader", "home"
-"""What may command the arms."""
+POLICY, LEADER, JOINTS, TRAJECTORY = "policy", "leader", "joints", "trajectory"
+HOME, PARK = "home", "park"
+COMMAND_SOURCES = (POLICY, LEADER, JOINTS, TRAJECTORY)
+"""Who may command the arms from outside; one of them at a time is selected."""
+GOING = (HOME, PARK)
+"""Motions of the driver itself, at the operator's word."""
 
 POWERED = (State.ENABLED, State.ACTIVE, State.HOLD)
 """States in which the motors hold and targets are sent."""
@@ -67,13 +71,13 @@ class StateMachine:
         self._ended.clear()
         self._enter(State.ENABLED, "enabled", "the motors hold; waiting for commands")
 
-    def offer_chunk(self, instruction_id: str) -> str:
-        """A chunk that follows `instruction_id` wants to move the arms."""
+    def offer_chunk(self, instruction_id: str, source: str = POLICY) -> str:
+        """A chunk or trajectory that follows `instruction_id` wants to move the arms."""
         if not instruction_id:
             return "no_instruction_id"
         if self.state not in POWERED:
             return "not_enabled"
-        if self.source == HOME:
+        if self.source in GOING:
             return "homing"
         if instruction_id in self._ended:
             return "instruction_ended"
@@ -81,16 +85,18 @@ class StateMachine:
             self._end_instruction()
             self.instruction_id = instruction_id
         if self.state != State.ACTIVE:
-            self._enter(State.ACTIVE, "", f"following instruction {instruction_id}", POLICY)
+            what = "instruction" if source == POLICY else "trajectory"
+            self._enter(State.ACTIVE, "", f"following {what} {instruction_id}", source)
         return ""
 
-    def offer_leader(self) -> str:
-        """The leader arms want to move the arms."""
-        if self.state == State.ACTIVE and self.source == LEADER:
+    def offer_stream(self, source: str = LEADER) -> str:
+        """The leader arms, or a stream of joint commands, want to move the arms."""
+        if self.state == State.ACTIVE and self.source == source:
             return ""
         if self.state != State.ENABLED:
             return "not_enabled"
-        self._enter(State.ACTIVE, "", "following the leader arms", LEADER)
+        what = "the leader arms" if source == LEADER else "joint commands"
+        self._enter(State.ACTIVE, "", f"following {what}", source)
         return ""
 
     def hold(self, code: str, reason: str) -> None:
@@ -99,12 +105,13 @@ class StateMachine:
             self._end_instruction()
             self._enter(State.HOLD, code, reason)
 
-    def start_home(self) -> str:
-        """The operator wants the arms home."""
+    def start_going(self, where: str) -> str:
+        """The operator wants the arms home, or parked."""
         if self.state not in POWERED:
             return f"the arms cannot move in state {self.state.name}: {self.reason}"
         self._end_instruction()
-        self._enter(State.ACTIVE, "homing", "moving home", HOME)
+        code, text = ("homing", "moving home") if where == HOME else ("parking", "moving to the parking pose")
+        self._enter(State.ACTIVE, code, text, where)
         return ""
 
     def fault(self, code: str, reason: str) -> None:

@@ -1,9 +1,9 @@
-"""Chunks or leader joints in time to one target per tick: sampling, blending, staleness."""
+"""Chunks or streams of joints in time to one target per tick: sampling, blending, staleness."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +42,9 @@ class ChunkFollower:
         """Forgets every chunk."""
         self._segment = None
 
-    def begin(self, pose: NDArray[np.float64], chunk: ActionChunk, now_ns: int) -> None:
-        """Starts anew with `chunk`, blended from the pose that is commanded at present, shape (14,).
-
-        Without the blend a chunk that comes late, when its first targets have passed, would begin
-        with a leap.
-        """
-        rest = replace(chunk, t0_ns=now_ns, targets=pose[None].copy())
-        self._segment = _Segment(chunk, now_ns, _Segment(rest, now_ns, None))
+    def begin(self, chunk: ActionChunk, now_ns: int) -> None:
+        """Starts anew with `chunk`; the limiter sees to it that the arms join it smoothly."""
+        self._segment = _Segment(chunk, now_ns, None)
 
     def refuse(self, chunk: ActionChunk, now_ns: int) -> str:
         """Why `chunk` cannot be followed at `now_ns`; empty: it can."""
@@ -97,8 +92,8 @@ class ChunkFollower:
         return -1.0 if self._segment is None else (now_ns - self._segment.start_ns) / NS_PER_S
 
 
-class LeaderFollower:
-    """Turns the joints of one leader arm, which come at any rate, into a target at any time.
+class StreamFollower:
+    """Turns seven joints, which come at any rate, into a target at any time.
 
     The target goes in a straight line from one message to the next and arrives when the one after it
     is due: one message late, and without steps.
@@ -128,7 +123,7 @@ class LeaderFollower:
             ValueError: No message has come.
         """
         if self._newest is None:
-            raise ValueError("no leader joints have come yet")
+            raise ValueError("no joints have come yet")
         if self._before is None or self._newest[0] <= self._before[0]:
             return self._newest[1]
         (then, old), (newest, new) = self._before, self._newest

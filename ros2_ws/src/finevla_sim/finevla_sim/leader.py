@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finevla.contract.frame import NS_PER_S
+from finevla.contract.kinematics import tool_pose
 from finevla.contract.robot import ARM_SIDES, RobotContract
 from finevla.sim.expert import Expert, Leader
 from finevla.sim.goal import Goal
-from finevla.sim.kinematics import tool_pose
 from finevla.sim.scene import SceneSpec
 from finevla.sim.truth import Truth
 

@@ -4,64 +4,46 @@ The arm behaves as the driver sees the real one: it moves only when all six moto
 control is selected, it follows joint targets no faster than the speed that the mode frame allows,
 a stop (0x150, 1) freezes it until a reset (0x150, 2), and a reset takes the power away.
 Nothing falls here: an arm without power stays where it is.
+
+A leader obeys no command and sends its joints as commands, see `piper_role`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finevla.contract.robot import ArmSpec
-from finevla.contract.units import counts_from_m, counts_from_rad, m_from_counts, rad_from_counts
+from finevla.contract.units import MM_PER_M, m_from_counts, rad_from_counts
 from finevla_sim import piper_frames as frames
+from finevla_sim import piper_reports as reports
+from finevla_sim.arm_health import (
+    JOINTS,
+    SOUND,
+    ArmHealth,
+    ArmIdentity,
+    Condition,
+    ControlMode,
+    Status,
+)
 from finevla_sim.piper_frames import Frame, Id
+from finevla_sim.piper_replies import ALL_MOTORS, MARK, acknowledge, respond
+from finevla_sim.piper_role import MOTIONS, PiperRole
+from finevla_sim.piper_schedule import FEEDBACK_HZ, SCHEDULES, FrameSet
+from finevla_sim.piper_schedule import Schedule as _Schedule
 
-FEEDBACK_HZ = 200
-"""Rate of joint, gripper, pose, status and high-speed frames."""
+__all__ = ["FEEDBACK_HZ", "EndPose", "FrameSet", "PiperDevice"]
 
-FIRMWARE = b"S-V1.8-2"
-ALL_MOTORS = (7, 0xFF)
-JOINTS = 6
-CAN_CONTROL = 1
+EVERY_MOTOR = (ALL_MOTORS, 0xFF)
 MOVE_JOINT = 1
-ARM_NORMAL, ARM_STOPPED, ARM_TARGET_OVER_LIMIT = 0, 1, 4
-MOTOR_ON, GRIPPER_HOMED = 1 << 6, 1 << 7
-SUPPLY_DECIVOLT, TEMPERATURE_C = 240, 30
-ACCELERATION_LIMIT = 5000
-END_LIMITS = (1000, 3000, 1000, 3000)
-GRIPPER_PARAMETERS = (100, 70, 1)
+TEACH_START = 1
+MOVING_RAD = math.radians(1.0)
 
 EndPose = Callable[[NDArray[np.float64]], Sequence[float]]
 """Six joint angles in rad to x, y, z in m and roll, pitch, yaw in rad."""
-
-
-class FrameSet(StrEnum):
-    """Which feedback an arm sends.
-
-    FULL is what a real arm sends: 14 kinds at 200 Hz and 6 at 40 Hz, 3040 frames a second. REDUCED
-    sends what the driver reads: joints and gripper at 200 Hz, status and motors at 20 Hz.
-    """
-
-    FULL = "full"
-    REDUCED = "reduced"
-
-
-@dataclass(frozen=True, slots=True)
-class _Schedule:
-    """Every how many ticks of 200 Hz a group of frames is sent; 0: never."""
-
-    status: int
-    motors: int
-    pose: int
-    high_speed: int
-
-
-_SCHEDULES = {FrameSet.FULL: _Schedule(1, 5, 1, 1), FrameSet.REDUCED: _Schedule(10, 10, 0, 0)}
 
 
 class PiperDevice:
@@ -72,6 +54,10 @@ class PiperDevice:
         pose: Joints at power on, shape (7,), rad and m.
         frame_set: Which feedback is sent.
         end_pose: Forward kinematics for the pose frames; without it the full set has none.
+
+    Attributes:
+        health: How the arm fares; settable.
+        identity: What its firmware is set to; settable, and changed by settings on the bus.
     """
 
     def __init__(
@@ -81,31 +67,28 @@ class PiperDevice:
         frame_set: FrameSet = FrameSet.REDUCED,
         end_pose: EndPose | None = None,
     ) -> None:
-        self._lower = np.array([joint.lower for joint in arm.joints])
-        self._upper = np.array([joint.upper for joint in arm.joints])
-        self._velocity = np.array([joint.velocity for joint in arm.joints])
+        self.health = ArmHealth()
+        self.identity = self._first = ArmIdentity.of(arm)
+        self._condition = SOUND
+        self._gripper_limits = (arm.joints[JOINTS].lower, arm.joints[JOINTS].velocity)
         self._command = np.array(pose, dtype=np.float64)
         self._target = self._command.copy()
-        self._schedule = _SCHEDULES[frame_set]
+        self._schedule: _Schedule = SCHEDULES[frame_set]
         self._end_pose = end_pose
         self._tick = 0
         self._motors = [False] * JOINTS
         self._gripper_on = False
-        self._control_mode = 0
-        self._move_mode = 0
+        self._control_mode = self._move_mode = self._teach = 0
         self._speed_percent = 0
-        self._arm_status = ARM_NORMAL
+        self._status: int = Status.NORMAL
         self._gripper_effort = 0
-        self._crash_levels = (0,) * JOINTS
+        self._role = PiperRole()
         self._handlers: dict[int, Callable[[bytes], list[Frame]]] = {
             Id.COMMAND_STOP: self._on_stop,
             Id.COMMAND_MODE: self._on_mode,
             Id.COMMAND_GRIPPER: self._on_gripper,
             Id.COMMAND_ENABLE: self._on_enable,
-            Id.QUERY_LIMITS: self._on_query_limits,
-            Id.QUERY_PARAMETERS: self._on_query_parameters,
-            Id.COMMAND_CRASH_LEVELS: self._on_crash_levels,
-            Id.FIRMWARE: lambda _data: [(Id.FIRMWARE, FIRMWARE)],
+            Id.COMMAND_ROLE: self._on_role,
         }
         for index, can_id in enumerate(frames.JOINT_COMMANDS):
             self._handlers[can_id] = self._joint_handler(2 * index)
@@ -118,7 +101,41 @@ class PiperDevice:
     @property
     def stopped(self) -> bool:
         """True after an emergency stop, until a reset."""
-        return self._arm_status == ARM_STOPPED
+        return self._status == Status.STOPPED
+
+    @property
+    def leader(self) -> bool:
+        """True while the arm sends commands instead of obeying them."""
+        return self._role.leads or self._condition.leads
+
+    @property
+    def teaching(self) -> bool:
+        """True while the arm is guided by hand, gravity compensated."""
+        return self._control_mode == ControlMode.TEACH or self._condition.teaches
+
+    @property
+    def moving(self) -> bool:
+        """True while the arm is on its way to a target."""
+        return self._may_move() and not np.allclose(self._target, self._command, atol=1e-6)
+
+    @property
+    def condition(self) -> Condition:
+        """What is done to the arm from outside."""
+        return self._condition
+
+    @condition.setter
+    def condition(self, condition: Condition) -> None:
+        self._condition = condition
+        if not condition.powered:
+            self._lose_power()
+
+    def restart(self) -> None:
+        """Power off and on: no torque, standby, a follower again if it was told to be one."""
+        self._lose_power()
+        self._status, self._teach = Status.NORMAL, 0
+        self._control_mode = self._move_mode = 0
+        self._target = self._command.copy()
+        self._role.restart()
 
     def receive(self, can_id: int, data: bytes) -> list[Frame]:
         """Takes one frame from the bus; unknown ids and short frames are ignored, as the arm does.
@@ -126,10 +143,20 @@ class PiperDevice:
         Returns:
             The frames that the arm answers at once.
         """
-        handler = self._handlers.get(can_id)
-        if handler is None or len(data) != 8:
+        if len(data) != 8:
             return []
-        return handler(data)
+        heard = self._role.heard(can_id)
+        if heard is None or (heard in MOTIONS and self.leader):
+            return []
+        if heard in self._handlers:
+            return self._handlers[heard](data)
+        if heard == Id.SET_JOINT and data[5] == MARK and not self.stopped:
+            self._status = Status.NORMAL
+        reply = respond(self.identity, self._shown(), self._first, heard, data)
+        if reply is None:
+            return []
+        self.identity, answers = reply
+        return answers
 
     def advance(self, dt_s: float) -> NDArray[np.float64]:
         """Moves the command toward the target for `dt_s`.
@@ -137,14 +164,13 @@ class PiperDevice:
         Returns:
             The joint command now, shape (7,), rad and m; unchanged while the arm may not move.
         """
-        if self.enabled and not self.stopped and self._control_mode == CAN_CONTROL:
-            reach = self._velocity * (dt_s * self._speed_percent / 100.0)
-            if not self._gripper_on:
-                reach[JOINTS] = 0.0
-            else:
-                reach[JOINTS] = self._velocity[JOINTS] * dt_s
-            step = np.clip(self._target - self._command, -reach, reach)
-            self._command = self._command + step
+        if self._may_move():
+            speeds = [limit.velocity * self._speed_percent / 100.0 for limit in self._shown().limits]
+            speeds.append(self._gripper_limits[1] if self._gripper_on else 0.0)
+            reach = np.array(speeds) * dt_s
+            for joint in self._condition.held:
+                reach[joint - 1] = 0.0
+            self._command = self._command + np.clip(self._target - self._command, -reach, reach)
         return self._command.copy()
 
     def feedback(
@@ -156,72 +182,64 @@ class PiperDevice:
             measured: Joints, shape (7,), rad and m.
             velocity: Joint speeds, shape (7,), rad/s and m/s; zero if not given.
         """
-        due = self._schedule
-        out: list[Frame] = []
-        angles = [counts_from_rad(float(value)) for value in measured[:JOINTS]]
-        for index, can_id in enumerate(frames.JOINT_FEEDBACK):
-            out.append((can_id, frames.pair(angles[2 * index], angles[2 * index + 1])))
-        bits = (MOTOR_ON if self._gripper_on else 0) | GRIPPER_HOMED
-        opening = counts_from_m(float(measured[JOINTS]))
-        out.append((Id.GRIPPER, frames.gripper(opening, self._gripper_effort, bits)))
+        health, due = self._condition.health(self.health), self._schedule
+        out = reports.joint_frames(measured, frames.JOINT_FEEDBACK)
+        opening = float(measured[JOINTS])
+        out.append(reports.gripper_frame(opening, self._gripper_effort, health, on=self._gripper_on))
         if self._due(due.status):
-            out.append((Id.STATUS, self._status(measured)))
+            out.append((Id.STATUS, self._status_frame(measured, health)))
         if self._due(due.pose) and self._end_pose is not None:
-            out += self._pose_frames(self._end_pose(measured[:JOINTS]))
+            out += reports.pose_frames(self._end_pose(measured[:JOINTS]))
+        out = self._role.addressed(out, leads=self.leader)
+        if self.leader:
+            out += reports.leader_frames(measured, self._gripper_effort, self._role.linkage)
         if self._due(due.high_speed):
-            out += self._high_speed_frames(measured, velocity)
+            out += reports.high_speed_frames(measured, velocity, health)
         if self._due(due.motors):
-            out += self._motor_frames()
+            out += reports.motor_frames(health, self._motors)
         self._tick += 1
         return out
+
+    def _shown(self) -> ArmIdentity:
+        return self._condition.identity(self.identity)
+
+    def _may_move(self) -> bool:
+        obeys = self._control_mode == ControlMode.CAN and not (self.leader or self.teaching)
+        return obeys and self.enabled and not self.stopped
 
     def _due(self, every: int) -> bool:
         return every > 0 and self._tick % every == 0
 
-    def _status(self, measured: NDArray[np.float64]) -> bytes:
-        moving = bool(np.abs(self._target - measured)[:JOINTS].max() > math.radians(1.0))
-        return frames.status(self._control_mode, self._arm_status, self._move_mode, 0, int(moving), 0, 0)
+    def _status_frame(self, measured: NDArray[np.float64], health: ArmHealth) -> bytes:
+        far = bool(np.abs(self._target - measured)[:JOINTS].max() > MOVING_RAD)
+        mode, teach = self._control_mode, self._teach
+        if self.leader:
+            mode = ControlMode.LEADER
+        elif self.teaching:
+            mode, teach = ControlMode.TEACH, self._teach or TEACH_START
+        status = health.status or self._status
+        return frames.status(mode, status, self._move_mode, teach, int(far), 0, health.error_code)
 
-    def _pose_frames(self, pose: Sequence[float]) -> list[Frame]:
-        counts = [counts_from_m(v) for v in pose[:3]] + [counts_from_rad(v) for v in pose[3:6]]
-        return [
-            (can_id, frames.pair(counts[2 * i], counts[2 * i + 1]))
-            for i, can_id in enumerate(frames.END_POSE_FEEDBACK)
-        ]
-
-    def _high_speed_frames(
-        self, measured: NDArray[np.float64], velocity: NDArray[np.float64] | None
-    ) -> list[Frame]:
-        speeds = np.zeros(JOINTS) if velocity is None else velocity
-        return [
-            (
-                Id.HIGH_SPEED_1 + i,
-                frames.high_speed(round(float(speeds[i]) * 1000), 0, round(float(measured[i]) * 1000)),
-            )
-            for i in range(JOINTS)
-        ]
-
-    def _motor_frames(self) -> list[Frame]:
-        return [
-            (
-                Id.LOW_SPEED_1 + i,
-                frames.low_speed(SUPPLY_DECIVOLT, TEMPERATURE_C, TEMPERATURE_C, MOTOR_ON if on else 0, 0),
-            )
-            for i, on in enumerate(self._motors)
-        ]
+    def _lose_power(self) -> None:
+        self._motors = [False] * JOINTS
+        self._gripper_on = False
 
     def _joint_handler(self, first: int) -> Callable[[bytes], list[Frame]]:
         where = slice(first, first + 2)
 
         def handle(data: bytes) -> list[Frame]:
-            if self._control_mode != CAN_CONTROL or self._move_mode != MOVE_JOINT or self.stopped:
+            obeys = self._control_mode == ControlMode.CAN and self._move_mode == MOVE_JOINT
+            if not obeys or self.stopped or self.teaching:
                 return []
-            wanted = np.array([rad_from_counts(c) for c in frames.unpack_pair(data)])
-            slack = rad_from_counts(1)
-            if (wanted < self._lower[where] - slack).any() or (wanted > self._upper[where] + slack).any():
-                self._arm_status = ARM_TARGET_OVER_LIMIT
+            wanted = [rad_from_counts(c) for c in frames.unpack_pair(data)]
+            slack, limits = rad_from_counts(1), self._shown().limits[where]
+            if any(
+                not limit.lower - slack <= angle <= limit.upper + slack
+                for angle, limit in zip(wanted, limits, strict=True)
+            ):
+                self._status = Status.OVER_LIMIT
                 return []
-            self._arm_status = ARM_NORMAL
+            self._status = Status.NORMAL
             self._target[where] = wanted
             return []
 
@@ -229,62 +247,46 @@ class PiperDevice:
 
     def _on_stop(self, data: bytes) -> list[Frame]:
         if data[0] == 1:
-            self._arm_status = ARM_STOPPED
+            self._status = Status.STOPPED
             self._target = self._command.copy()
         elif data[0] == 2:
-            self._arm_status = ARM_NORMAL
-            self._control_mode = self._move_mode = 0
-            self._motors = [False] * JOINTS
-            self._gripper_on = False
+            self._status = Status.NORMAL
+            self._control_mode = self._move_mode = self._teach = 0
+            self._lose_power()
+        if data[2]:
+            self._teach = data[2]
+            if data[2] == TEACH_START:
+                self._control_mode = ControlMode.TEACH
         return []
 
     def _on_mode(self, data: bytes) -> list[Frame]:
+        if self.teaching:  # only a reset ends it (piper_sdk, demo/V2/README, piper_ctrl_reset)
+            return []
         self._control_mode, self._move_mode = data[0], data[1]
         self._speed_percent = min(data[2], 100)
         return []
 
     def _on_gripper(self, data: bytes) -> list[Frame]:
         opening, effort, code, _zero = frames.unpack_gripper(data)
-        self._gripper_on = bool(code & 1)
+        self._gripper_on = bool(code & 1) and self._condition.powered
         self._gripper_effort = effort
-        if self._gripper_on and not self.stopped:
-            wanted = m_from_counts(opening)
-            self._target[JOINTS] = min(max(wanted, self._lower[JOINTS]), self._upper[JOINTS])
+        if self._gripper_on and not self.stopped and not self.teaching:
+            stroke_m = self._shown().gripper.stroke_mm / MM_PER_M
+            self._target[JOINTS] = min(max(m_from_counts(opening), self._gripper_limits[0]), stroke_m)
         return []
 
     def _on_enable(self, data: bytes) -> list[Frame]:
         motor, flag = data[0], data[1]
-        chosen = range(JOINTS) if motor in ALL_MOTORS else [motor - 1]
+        chosen = range(JOINTS) if motor in EVERY_MOTOR else [motor - 1]
         was_enabled = self.enabled
         for index in chosen:
-            if 0 <= index < JOINTS and flag in (1, 2):
-                self._motors[index] = flag == 2
+            if 0 <= index < JOINTS and flag in {1, 2}:
+                self._motors[index] = flag == 2 and self._condition.powered
         if self.enabled and not was_enabled:
             self._target[:JOINTS] = self._command[:JOINTS]
-        return [self._acknowledge(Id.COMMAND_ENABLE)]
+        return [acknowledge(Id.COMMAND_ENABLE)]
 
-    def _on_query_limits(self, data: bytes) -> list[Frame]:
-        motor, content = data[0], data[1]
-        if not 1 <= motor <= JOINTS:
-            return []
-        if content == 2:
-            return [(Id.ACCELERATION_LIMIT, frames.acceleration_limit(motor, ACCELERATION_LIMIT))]
-        tenths = [round(math.degrees(bound[motor - 1]) * 10) for bound in (self._upper, self._lower)]
-        speed = round(self._velocity[motor - 1] * 1000)
-        return [(Id.ANGLE_LIMITS, frames.angle_limits(motor, tenths[0], tenths[1], speed))]
-
-    def _on_query_parameters(self, data: bytes) -> list[Frame]:
-        answers = {
-            1: (Id.END_LIMITS, frames.four_words(END_LIMITS)),
-            2: (Id.CRASH_LEVELS, frames.padded(*self._crash_levels)),
-            4: (Id.GRIPPER_PARAMETERS, frames.padded(*GRIPPER_PARAMETERS)),
-        }
-        return [answers[data[0]]] if data[0] in answers else []
-
-    def _on_crash_levels(self, data: bytes) -> list[Frame]:
-        self._crash_levels = tuple(data[:JOINTS])
-        return [self._acknowledge(Id.COMMAND_CRASH_LEVELS)]
-
-    @staticmethod
-    def _acknowledge(can_id: int) -> Frame:
-        return (Id.ACKNOWLEDGE, frames.padded(can_id & 0xFF))
+    def _on_role(self, data: bytes) -> list[Frame]:
+        if self._role.configure(data, after_restart=self.identity.follows_after_restart):
+            self._control_mode = self._move_mode = 0  # standby (piper_sdk, can_id.py)
+        return [acknowledge(Id.COMMAND_ROLE)]

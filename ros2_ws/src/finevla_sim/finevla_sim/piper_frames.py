@@ -31,15 +31,20 @@ class Id(IntEnum):
     JOINTS_34 = 0x2A6
     JOINTS_56 = 0x2A7
     GRIPPER = 0x2A8
+    COMMAND_ROLE = 0x470
     COMMAND_ENABLE = 0x471
     QUERY_LIMITS = 0x472
     ANGLE_LIMITS = 0x473
+    SET_LIMITS = 0x474
+    SET_JOINT = 0x475
     ACKNOWLEDGE = 0x476
     QUERY_PARAMETERS = 0x477
     END_LIMITS = 0x478
+    SET_END_LIMITS = 0x479
     COMMAND_CRASH_LEVELS = 0x47A
     CRASH_LEVELS = 0x47B
     ACCELERATION_LIMIT = 0x47C
+    SET_GRIPPER_PARAMETERS = 0x47D
     GRIPPER_PARAMETERS = 0x47E
     FIRMWARE = 0x4AF
 
@@ -56,6 +61,7 @@ _STATUS = struct.Struct(">6BH")
 _ANGLE_LIMITS = struct.Struct(">BhhHx")
 _ACCELERATION = struct.Struct(">BH5x")
 _FOUR_WORDS = struct.Struct(">4H")
+_JOINT_SETTINGS = struct.Struct(">BBBHBxx")
 
 
 def pair(first: int, second: int) -> bytes:
@@ -95,7 +101,10 @@ def high_speed(speed: int, current: int, position: int) -> bytes:
 def low_speed(
     voltage: int, driver_temperature: int, motor_temperature: int, bits: int, current: int
 ) -> bytes:
-    """Motor driver feedback: voltage 0.1 V, temperatures 1 degree C, status bits, current 0.001 A."""
+    """Motor driver feedback: voltage 0.1 V, temperatures 1 degree C, status bits, bus current 0.001 A.
+
+    The driver's temperature is an int16, the motor's an int8 (piper_sdk, arm_feedback_low_spd).
+    """
     return _LOW_SPEED.pack(voltage, driver_temperature, motor_temperature, bits, current)
 
 
@@ -112,6 +121,24 @@ def acceleration_limit(motor: int, limit: int) -> bytes:
 def four_words(values: tuple[int, int, int, int]) -> bytes:
     """Four uint16 values."""
     return _FOUR_WORDS.pack(*values)
+
+
+def unpack_limits(data: bytes) -> tuple[int, int, int, int]:
+    """Motor, upper and lower angle (0.1 degree) and speed (0.001 rad/s) of a 0x474 frame."""
+    motor, upper, lower, speed = _ANGLE_LIMITS.unpack(data)
+    return motor, upper, lower, speed
+
+
+def unpack_joint_settings(data: bytes) -> tuple[int, int, int, int, int]:
+    """Of 0x475: motor, zero mark, mark that the next counts, acceleration (0.01 rad/s^2), clear mark."""
+    motor, zero, valid, acceleration, clear = _JOINT_SETTINGS.unpack(data)
+    return motor, zero, valid, acceleration, clear
+
+
+def unpack_four_words(data: bytes) -> tuple[int, int, int, int]:
+    """Four uint16 values of 0x479: speeds and accelerations of the tool."""
+    first, second, third, fourth = _FOUR_WORDS.unpack(data)
+    return first, second, third, fourth
 
 
 def padded(*values: int) -> bytes:

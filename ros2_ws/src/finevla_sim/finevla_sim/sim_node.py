@@ -18,9 +18,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from finevla.contract import load_contract, services
+from finevla.contract.kinematics import dh_table, forward
 from finevla.contract.params import read
 from finevla.errors import FineVLAError, LaunchError
-from finevla.sim.kinematics import dh_table, forward
 from finevla.sim.room import camera_fovy
 from finevla.sim.tasks import sample_scene, task_named
 from finevla.sim.world import World

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from finevla.contract import ARM_SIDES, RobotContract
-from finevla.sim.kinematics import tool_pose
+from finevla.contract.kinematics import tool_pose
 from finevla.sim.scene import FIXED, Kind, ObjectSpec, SceneSpec
 from finevla.sim.truth import FloatArray
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from finevla.contract.kinematics import tool_pose
 from finevla.contract.robot import ARM_SIDES, RobotContract
 from finevla.errors import PolicyError
-from finevla.sim.kinematics import tool_pose
 
 FloatArray = NDArray[np.float64]
 

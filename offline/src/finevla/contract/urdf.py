@@ -1,20 +1,29 @@
-"""The Piper as URDF, generated from the DH table, built from boxes and cylinders only.
+"""The robot as URDF, generated from the DH table, built from boxes only.
 
-One document describes one arm with its gripper; the world loads it once per side. Joints and
-limits come from the contract, so the simulated arm cannot drift from the one definition.
+`arm_urdf` describes one arm with its gripper; the simulator loads it once per side. `robot_urdf`
+describes both arms in one document, for ROS. Joints and limits come from the contract, so that
+neither can drift from the one definition.
+
+A gripper has one value in the contract, its opening in m, and two fingers that move apart, each by
+half of it: an opening of 0.06 is 0.03 at both finger joints. `joint_state_names` and
+`joint_state_positions` write a state with both: the contract's fourteen values under the contract's
+names, and the finger joints of the URDF, so that a program that knows the URDF alone can show it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import asin, atan2, cos, sin
 from xml.etree import ElementTree as ET
 
-from finevla.contract.robot import ArmSpec, RobotContract
-from finevla.sim.kinematics import TOOL_M, DhRow, dh_table
+from finevla.contract.kinematics import TOOL_M, DhRow, FloatArray, dh_table
+from finevla.contract.robot import ARM_SIDES, ArmSpec, RobotContract
 
 FINGERS = ("finger_a", "finger_b")
 """The two prismatic joints of a gripper; each travels half of the opening."""
+WORLD_FRAME = "world"
+"""Root of the robot: x forward, y left, z up, origin on the table top between the arms (REP-103)."""
 
 FINGER_LENGTH_M = 0.060
 _FINGER_END_M = TOOL_M + 0.010
@@ -54,10 +63,93 @@ def arm_urdf(contract: RobotContract, side: str, *, visuals: bool = True) -> str
         side: Which arm; joints carry its contract names.
         visuals: Whether to write `<visual>`; SAPIEN needs a renderer to load those.
     """
-    arm = contract.arms[side]
     robot = ET.Element("robot", name=f"piper_{side}")
-    _link(robot, "base", _BASE, visuals)
-    parent = "base"
+    _arm(robot, contract, side, base="base", fingers=FINGERS, visuals=visuals)
+    return ET.tostring(robot, encoding="unicode")
+
+
+def robot_urdf(contract: RobotContract) -> str:
+    """The URDF of the whole robot, for `robot_description`.
+
+    The root link is `world`; each arm stands on `<side>_base`. Every joint X moves `link_X`, and
+    `<side>_tool` is the point between the finger pads. The second finger of a gripper mimics the
+    first. The cameras are not in it: the contract does not know where they are mounted.
+
+    Args:
+        contract: The robot.
+    """
+    robot = ET.Element("robot", name=contract.name)
+    ET.SubElement(robot, "link", name=WORLD_FRAME)
+    for side in ARM_SIDES:
+        arm, base, tool = contract.arms[side], base_frame(side), f"{side}_tool"
+        node = _joint(robot, f"{base}_joint", "fixed", WORLD_FRAME, base)
+        ET.SubElement(node, "origin", xyz=_text(arm.base_xyz_m))
+        fingers = finger_names(side)
+        _arm(robot, contract, side, base=base, fingers=fingers, visuals=True)
+        second = next(node for node in robot.iter("joint") if node.get("name") == fingers[1])
+        ET.SubElement(second, "mimic", joint=fingers[0], multiplier="1", offset="0")
+        ET.SubElement(robot, "link", name=tool)
+        node = _joint(robot, f"{tool}_joint", "fixed", f"link_{arm.names[-2]}", tool)
+        ET.SubElement(node, "origin", xyz=_text((0.0, 0.0, TOOL_M)))
+    return ET.tostring(robot, encoding="unicode")
+
+
+def base_frame(side: str) -> str:
+    """Name of the frame in which an arm stands."""
+    return f"{side}_base"
+
+
+def finger_names(side: str) -> tuple[str, ...]:
+    """Names of the two finger joints of one arm in `robot_urdf`."""
+    return tuple(f"{side}_{name}" for name in FINGERS)
+
+
+def joint_state_names(contract: RobotContract, sides: Sequence[str] = ARM_SIDES) -> tuple[str, ...]:
+    """Names of a joint state: for each arm the contract's seven, then its two finger joints.
+
+    Args:
+        contract: The robot.
+        sides: Which arms.
+    """
+    return tuple(name for side in sides for name in (*contract.arms[side].names, *finger_names(side)))
+
+
+def joint_state_positions(
+    contract: RobotContract, values: FloatArray, sides: Sequence[str] = ARM_SIDES
+) -> list[float]:
+    """Positions of a joint state, in the order of `joint_state_names`; rad, and m for grippers and fingers.
+
+    Args:
+        contract: The robot.
+        values: The contract's seven values of each of these arms, one arm after the other: shape (14,)
+            for both.
+        sides: Which arms.
+
+    Raises:
+        ValueError: Not seven values for each arm.
+    """
+    width = contract.dof // len(ARM_SIDES)
+    if values.shape != (width * len(sides),):
+        raise ValueError(f"expected {width} values for each of {sides}, got shape {values.shape}")
+    found: list[float] = []
+    for arm in values.reshape(len(sides), width).tolist():
+        found += [*arm, *(arm[-1] / len(FINGERS) for _ in FINGERS)]
+    return found
+
+
+def _arm(
+    robot: ET.Element,
+    contract: RobotContract,
+    side: str,
+    *,
+    base: str,
+    fingers: Sequence[str],
+    visuals: bool,
+) -> None:
+    """Adds the links and joints of one arm, from its base to its fingers."""
+    arm = contract.arms[side]
+    _link(robot, base, _BASE, visuals)
+    parent = base
     for row, box, joint in zip(dh_table(contract.dh_is_offset), _LINKS, arm.joints, strict=False):
         child = f"link_{joint.name}"
         _link(robot, child, box, visuals)
@@ -66,13 +158,12 @@ def arm_urdf(contract: RobotContract, side: str, *, visuals: bool = True) -> str
         ET.SubElement(node, "axis", xyz="0 0 1")
         _limit(node, joint.lower, joint.upper, joint.velocity)
         parent = child
-    _fingers(robot, arm, parent, visuals)
-    return ET.tostring(robot, encoding="unicode")
+    _fingers(robot, arm, parent, fingers, visuals)
 
 
-def _fingers(robot: ET.Element, arm: ArmSpec, palm: str, visuals: bool) -> None:
+def _fingers(robot: ET.Element, arm: ArmSpec, palm: str, names: Sequence[str], visuals: bool) -> None:
     gripper = arm.joints[-1]
-    for name, sign in zip(FINGERS, (1.0, -1.0), strict=True):
+    for name, sign in zip(names, (1.0, -1.0), strict=True):
         pad = Box(
             (0.020, 0.010, FINGER_LENGTH_M),
             (0.0, 0.005 * sign, _FINGER_END_M - FINGER_LENGTH_M / 2),
@@ -82,7 +173,7 @@ def _fingers(robot: ET.Element, arm: ArmSpec, palm: str, visuals: bool) -> None:
         _link(robot, f"link_{name}", pad, visuals)
         node = _joint(robot, name, "prismatic", palm, f"link_{name}")
         ET.SubElement(node, "axis", xyz=f"0 {sign:g} 0")
-        _limit(node, 0.0, gripper.upper / 2, gripper.velocity)
+        _limit(node, gripper.lower / 2, gripper.upper / 2, gripper.velocity)
 
 
 def _origin(node: ET.Element, row: DhRow) -> None:
