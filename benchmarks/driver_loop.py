@@ -3,7 +3,8 @@
     python benchmarks/driver_loop.py [--json] [--out FILE] [--seconds 60] [--graph]
 
 Two emulated arms send what a Piper sends (3040 frames a second each) over socketcand on loopback. The driver
-node runs with its defaults: enabled, following action chunks that come 2.5 times a second and move all
+node runs with the parameters that it has on a robot: enabled, following action chunks that come 2.5 times a
+second and move all
 joints, while another process subscribes both feedback topics, as a recorder does. Jitter is how far the
 time between the beginnings of two ticks is from 5 ms; a tick is missed when the one before it ended after
 its time.
@@ -43,6 +44,8 @@ MAX_JITTER_MS, MAX_CORE = 1.5, 0.60
 PERIOD_S = 1.0 / CONTRACT.rates_hz.feedback
 CHUNK_PERIOD_S = 0.4
 WARM_UP_S = 5.0
+PARAMS = Path(__file__).resolve().parents[1] / "launch" / "params" / "driver.yaml"
+"""The parameters that the driver has on a robot."""
 TICK = os.sysconf("SC_CLK_TCK")
 SWING = np.array([0.2, 0.15, -0.15, 0.1, 0.1, 0.2, -0.03] * 2)
 """How far the joints swing from home, rad and m."""
@@ -268,13 +271,13 @@ class Commander:
         self._rclpy.shutdown()
 
 
-def ours(port: int, seconds: float, priority: int = 0) -> dict[str, Any]:
+def ours(port: int, seconds: float) -> dict[str, Any]:
     """The driver node on the arms of a port."""
     options = json.dumps(json.dumps({"host": "127.0.0.1", "port": port, "tcp_tune": True}))
     code = "import sys; from cobotmagic_driver.driver_node import main; print('made', flush=True); "
     code += "sys.exit(main())"
     flags = ["--ros-args", "-p", "can_interface:=socketcand", "-p", f"can_options:={options}"]
-    flags += ["-p", f"realtime_priority:={priority}"]
+    flags += ["--params-file", str(PARAMS)]
     with (
         process("-c", code, *flags, until="made") as (driver, _),
         process(__file__, "--listener", until="listening"),
@@ -362,7 +365,6 @@ def main() -> int:
     parser = report_flags(__doc__ or "")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long each is measured")
     parser.add_argument("--graph", action="store_true", help="also beside the whole simulated graph")
-    parser.add_argument("--priority", type=int, default=0, help="real-time priority of our loop")
     parser.add_argument("--arms", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--listener", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--plain", type=int, help=argparse.SUPPRESS)
@@ -379,11 +381,11 @@ def main() -> int:
     report = origin(f"python benchmarks/driver_loop.py --seconds {flags.seconds:g}", "piper_sdk", "ruckig")
     with process(__file__, "--arms", until="port") as (_, line):
         port = int(line.split()[1])
-        report["ours"] = ours(port, flags.seconds, flags.priority)
+        report["ours"] = ours(port, flags.seconds)
         report["plain"] = theirs(port, flags.seconds)
         if flags.graph:
             with graph():
-                report["ours_beside_the_graph"] = ours(port, flags.seconds, flags.priority)
+                report["ours_beside_the_graph"] = ours(port, flags.seconds)
     told = report["ours"]
     report["holds"] = (
         told["jitter_p99_ms"] <= MAX_JITTER_MS and told["missed"] == 0 and told["core"] <= MAX_CORE

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import can
 import numpy as np
 import pytest
 from cobotmagic_driver.piper_backend import CanSettings, PiperBackend
+from cobotmagic_driver.piper_reader import SAMPLE_FRAMES, PiperReader
 
 from finevla.contract import load_contract
 
@@ -90,3 +92,36 @@ def test_the_questions_at_start_up_change_nothing(wire):
     asked = set(wire.heard())
     limits = {f"472 0{motor}01000000000000" for motor in range(1, 7)}
     assert asked == {"4AF 0100000000000000", "477 0400000003000000", *limits}
+
+
+def test_a_sample_is_what_the_sdk_would_have_parsed():
+    """The reader unpacks five frames itself, because the SDK's parser is slow; both must agree."""
+    from finevla_sim.piper_device import PiperDevice
+    from piper_sdk.piper_msgs.msg_v2 import PiperMessage
+    from piper_sdk.protocol.protocol_v2 import C_PiperParserV2
+
+    device = PiperDevice(ARM, POSE)
+    reader = PiperReader(SimpleNamespace(ParseCANFrame=lambda _: None), time.time_ns)
+    rng = np.random.default_rng(5)
+    low, high = (np.array([getattr(joint, key) for joint in ARM.joints]) for key in ("lower", "upper"))
+    for _ in range(20):
+        message = PiperMessage()
+        told = rng.integers(0, 256, 8, dtype=np.uint8)
+        told[:2] = rng.integers(0, 3), rng.integers(0, 16)  # what the SDK has names for
+        frames = [(0x2A1, bytes(told))]
+        frames += [frame for frame in device.feedback(rng.uniform(low, high)) if frame[0] != 0x2A1]
+        for can_id, data in frames:
+            frame = can.Message(arbitration_id=can_id, data=data, is_extended_id=False, timestamp=time.time())
+            C_PiperParserV2().DecodeMessage(frame, message)
+            if can_id in SAMPLE_FRAMES:
+                reader.on_frame(frame)
+        joints = message.arm_joint_feedback
+        theirs = [getattr(joints, f"joint_{number}") for number in range(1, 7)]
+        assert reader._joints == theirs
+        assert reader._opening == message.gripper_feedback.grippers_angle
+        status = message.arm_status_msgs
+        assert (reader._mode, reader._status, reader._errors) == (
+            int(status.ctrl_mode),
+            int(status.arm_status),
+            int(status.err_code),
+        )

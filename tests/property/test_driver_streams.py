@@ -50,7 +50,8 @@ class Rig:
         core = DriverCore(CONTRACT, CoreSettings(command_source=source))
         self.loop = DriverLoop(core, self.arms, CONTRACT, lambda: self.now_ns)
         self.core = core
-        self.segments: list[list[np.ndarray]] = [[]]
+        self.segments: dict[str, list[list[np.ndarray]]] = {side: [[]] for side in ARM_SIDES}
+        self.poses: list[np.ndarray] = []
         quiet = SimpleNamespace(warning=lambda *_, **__: None)
         node = SimpleNamespace(get_logger=lambda: quiet, create_subscription=lambda *_, **__: None)
         self.inputs = Inputs(node, CONTRACT, {}, lambda: self.loop)
@@ -58,19 +59,26 @@ class Rig:
         self.enable()
 
     def enable(self) -> None:
-        self.segments.append([])
+        self.begin_anew()
         self.loop.enable()
         self.tick()
-        self.segments.append([])
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        for segments in self.segments.values():
+            segments.append([])
 
     def tick(self) -> None:
         self.now_ns += TICK_NS
-        before = len(self.arms["left"].sent)
+        before = {side: len(arm.sent) for side, arm in self.arms.items()}
         self.loop.tick(TICK_S)
-        if len(self.arms["left"].sent) > before:
-            self.segments[-1].append(np.concatenate([self.arms[side].sent[-1] for side in ARM_SIDES]))
-        elif self.segments[-1]:
-            self.segments.append([])  # nothing was sent: what comes later begins anew
+        for side, segments in self.segments.items():
+            if len(self.arms[side].sent) > before[side]:
+                segments[-1].append(self.arms[side].sent[-1])
+            elif segments[-1]:
+                segments.append([])  # nothing was sent: what comes later begins anew
+        if all(segments[-1] for segments in self.segments.values()):
+            self.poses.append(np.concatenate([segments[-1][-1] for segments in self.segments.values()]))
 
 
 def stamp(now_ns: int) -> Time:
@@ -212,31 +220,32 @@ def trajectory(rig, who, values, offset_ms, times) -> None:
 
 def require_limits(rig: Rig) -> None:
     limits = rig.core.limiter.limits
-    for segment in rig.segments:
-        if not segment:
-            continue
-        sent = np.array(segment)
-        assert np.isfinite(sent).all()
-        assert (sent >= CONTRACT.lower - 1e-9).all()
-        assert (sent <= CONTRACT.upper + 1e-9).all()
-        for order, limit in ((1, limits.velocity), (2, limits.acceleration), (3, limits.jerk)):
-            if len(sent) > order:
-                rate = np.abs(np.diff(sent, order, axis=0)) / TICK_S**order
-                assert (rate <= limit * (1 + 1e-6) + 1e-12 / TICK_S**order).all(), order
-        require_frames(sent)
-        clear = GUARD.clearances(sent[:: max(len(sent) // 20, 1)])
-        assert clear.min() >= -2e-3
-
-
-def require_frames(sent: np.ndarray) -> None:
-    """What the frames say differs from the command by half a count at most and stays within the limits."""
     for side in ARM_SIDES:
         part = CONTRACT.arm_slice(side)
-        for values in sent[:: max(len(sent) // 10, 1), part]:
-            decoded = ArmCodec.decode(ArmCodec(CONTRACT.arms[side]).encode(values))
-            assert np.abs(decoded - values).max() <= HALF_COUNT * 2
-            assert (decoded >= CONTRACT.lower[part] - 1e-12).all()
-            assert (decoded <= CONTRACT.upper[part] + 1e-12).all()
+        for segment in rig.segments[side]:
+            if not segment:
+                continue
+            sent = np.array(segment)
+            assert np.isfinite(sent).all()
+            assert (sent >= CONTRACT.lower[part] - 1e-9).all()
+            assert (sent <= CONTRACT.upper[part] + 1e-9).all()
+            for order, limit in ((1, limits.velocity), (2, limits.acceleration), (3, limits.jerk)):
+                if len(sent) > order:
+                    rate = np.abs(np.diff(sent, order, axis=0)) / TICK_S**order
+                    assert (rate <= limit[part] * (1 + 1e-6) + 1e-12 / TICK_S**order).all(), order
+            require_frames(side, sent)
+    if rig.poses:
+        assert GUARD.clearances(np.array(rig.poses)[:: max(len(rig.poses) // 20, 1)]).min() >= -2e-3
+
+
+def require_frames(side: str, sent: np.ndarray) -> None:
+    """What the frames say differs from the command by half a count at most and stays within the limits."""
+    part = CONTRACT.arm_slice(side)
+    for values in sent[:: max(len(sent) // 10, 1)]:
+        decoded = ArmCodec.decode(ArmCodec(CONTRACT.arms[side]).encode(values))
+        assert np.abs(decoded - values).max() <= HALF_COUNT * 2
+        assert (decoded >= CONTRACT.lower[part] - 1e-12).all()
+        assert (decoded <= CONTRACT.upper[part] + 1e-12).all()
 
 
 @settings(

@@ -185,7 +185,7 @@ def test_arms_that_would_meet_brake_before_they_touch():
         rig.loop.on_joints(CONTRACT.home + min(k / 150, 1.0) * (inwards - CONTRACT.home), rig.now_ns)
         rig.run(0.01)
     assert rig.core.interventions["guard_arms"] > 0
-    assert rig.core.limiter._guard.clearances(rig.sent()[None])[0, 0] >= 0.0
+    assert rig.core.limiter._walls._guard.clearances(rig.sent()[None])[0, 0] >= 0.0
     stopped = rig.sent()
     assert abs(stopped[0] - inwards[0]) > 0.1
     for k in range(300):

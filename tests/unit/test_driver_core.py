@@ -75,7 +75,7 @@ def test_an_empty_chunk_holds_at_once(rig):
     empty = ActionChunk(rig.now_ns, 0.0, np.zeros((0, 14)), rig.now_ns, "one", "test")
     assert rig.loop.on_chunk(empty) == ""
     assert (rig.state, rig.code) == (State.HOLD, "hold_commanded")
-    measured = rig.core.measured()
+    measured = rig.core.arms.measured()
     rig.run(0.6)
     held = rig.sent()
     assert np.abs(held - measured)[:6].max() < 0.02, "they brake"
@@ -379,7 +379,7 @@ def test_a_loop_that_breaks_says_so_and_is_no_operators_stop(rig, monkeypatch):
     ticks = []
     rig.loop._on_tick = ticks.append
     monkeypatch.setattr(rig.core, "tick", lambda *_: 1 / 0)
-    rig.loop._run()
+    rig.loop.pacer.run()
     assert (rig.state, rig.code) == (State.FAULT, "driver_loop_failed")
     assert len(ticks) == 1
 

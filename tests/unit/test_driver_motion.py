@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cobotmagic_driver.motion import Motion, MotionLimits, MotionPlanner, StopPath
+from cobotmagic_driver.motion import Motion, MotionLimits, MotionPlanner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruckig import ControlInterface, InputParameter, Ruckig, Synchronization, Trajectory
@@ -35,7 +35,7 @@ SHARE = st.floats(-1.0, 1.0)
 def test_the_way_to_rest_is_ruckigs_and_its_extrema_hold(shares):
     position, velocity, acceleration = np.array(shares).reshape(3, 2)
     now = Motion(position, velocity * LIMITS.velocity, acceleration * LIMITS.acceleration)
-    path, reference = StopPath(now, LIMITS), ruckigs(now)
+    path, reference = MotionPlanner(LIMITS).stopping(now), ruckigs(now)
     assert path.duration_s == pytest.approx(reference.duration, abs=1e-6)
     times = np.linspace(0.0, path.duration_s, 60)
     ours = path.positions(times)

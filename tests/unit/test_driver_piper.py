@@ -40,11 +40,11 @@ def test_enable_follow_stop_and_reset_through_the_sdk():
             started = time.time_ns()
             assert loop.on_chunk(chunk_to(CONTRACT, GOAL, started)) == ""
             assert wait_until(lambda: loop.state == State.HOLD)  # no second chunk comes
-            reached = loop._core.measured()
+            reached = loop._core.arms.measured()
             assert 0.15 < reached[0] - CONTRACT.home[0] <= 0.31
             ok, message = loop.home().result(20.0)
             assert ok, message
-            assert np.abs(loop._core.measured() - CONTRACT.home).max() < 0.05
+            assert np.abs(loop._core.arms.measured() - CONTRACT.home).max() < 0.05
             assert loop.stop() == ""
             assert wait_until(lambda: all(bus.devices[side].stopped for side in ARM_SIDES))
             assert loop.reset() == ""
@@ -91,7 +91,7 @@ def test_a_new_connection_does_not_believe_what_the_sdk_remembers_of_the_last_on
         loop = loop_on(bus.port)
         loop.connect(10.0)
         try:
-            assert not loop._core.feedback("left").enabled
+            assert not loop._core.arms.feedback("left").enabled
             loop.start_thread()
             assert loop.enable().result(10.0)[0]
             assert all(bus.devices[side].enabled for side in ARM_SIDES)

@@ -18,7 +18,7 @@ class ArmHealth:
         firmware: Version as the arm spells it, such as `S-V1.8-2`.
         motor_celsius: Temperature of each motor.
         driver_celsius: Temperature of each motor's driver.
-        motor_ampere: Current of each motor, signed.
+        motor_ampere: Current that each motor's driver takes.
         supply_volt: Supply as each motor's driver sees it.
         control_mode: 0 standby, 1 CAN, 2 taught by hand (0x2A1).
     """

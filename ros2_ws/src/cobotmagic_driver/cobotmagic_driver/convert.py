@@ -150,8 +150,8 @@ def _set_counts(message: DriverState, counts: Mapping[str, int]) -> None:
 def _arm_state(core: DriverCore, side: str, now_ns: int) -> ArmState:
     message = ArmState()
     message.side = side
-    message.feedback_age = core.feedback_age_s(side, now_ns)
-    feedback = core.feedback(side)
+    message.feedback_age = core.arms.age_s(side, now_ns)
+    feedback = core.arms.feedback(side)
     if feedback is not None:
         message.connected = True
         message.enabled = feedback.enabled

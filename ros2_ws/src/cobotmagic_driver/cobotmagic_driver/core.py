@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from cobotmagic_driver.arms import Arms
 from cobotmagic_driver.backend import ArmFeedback
 from cobotmagic_driver.commands import Commands
 from cobotmagic_driver.core_types import Command, CoreSettings, Request
@@ -14,7 +15,7 @@ from cobotmagic_driver.homing import Going
 from cobotmagic_driver.safety import Limiter
 from cobotmagic_driver.sources import Source
 from cobotmagic_driver.state_machine import GOING, HOME, POWERED, State, StateMachine
-from cobotmagic_driver.watch import FollowWatch, KnownArm, Trouble, find_troubles, is_leap
+from cobotmagic_driver.watch import FollowWatch, Trouble
 from finevla.contract.frame import NS_PER_S
 from finevla.contract.robot import ARM_SIDES, RobotContract
 
@@ -27,8 +28,10 @@ class DriverCore:
         self._settings = settings
         self.machine = StateMachine()
         self.limiter = Limiter(contract, settings.safety)
-        self.commands = Commands(contract, settings, self.machine, self.limiter, self.measured, self._hold)
-        self._arms: dict[str, KnownArm] = {}
+        self.arms = Arms(settings, self.limiter.interventions)
+        self.commands = Commands(
+            contract, settings, self.machine, self.limiter, self.arms.measured, self._hold
+        )
         self._pose: NDArray[np.float64] | None = contract.home.copy()
         self._settled_s = 0.0
         self._going: Going | None = None
@@ -42,33 +45,13 @@ class DriverCore:
 
     def on_feedback(self, side: str, feedback: ArmFeedback, now_ns: int) -> None:
         """Takes the newest sample of one arm."""
-        settings, known = self._settings, self._arms.get(side)
-        if known is not None and is_leap(
-            known, feedback, now_ns, settings.feedback_leap_rad, 2.0 * settings.feedback_timeout_s
-        ):
-            self.limiter.interventions.note("feedback_leap", f"{side} arm")
-            return
-        self._arms[side] = KnownArm(feedback, now_ns)
-        if self.machine.state == State.DISCONNECTED and len(self._arms) == len(ARM_SIDES):
+        self.arms.take(side, feedback, now_ns)
+        if self.machine.state == State.DISCONNECTED and self.arms.both_known:
             self.machine.connected()
-
-    def feedback(self, side: str) -> ArmFeedback | None:
-        """The newest feedback of one arm."""
-        arm = self._arms.get(side)
-        return None if arm is None else arm.feedback
-
-    def feedback_age_s(self, side: str, now_ns: int) -> float:
-        """Seconds since the newest sample of one arm; negative: none yet."""
-        arm = self._arms.get(side)
-        return -1.0 if arm is None else (now_ns - arm.received_ns) / NS_PER_S
-
-    def measured(self) -> NDArray[np.float64]:
-        """Measured joints of both arms, shape (14,), rad and m."""
-        return np.concatenate([self._arms[side].feedback.values for side in ARM_SIDES])
 
     def _measured_with_grip(self) -> NDArray[np.float64]:
         """Measured arms, but grippers as they were commanded last, so that they keep their grip."""
-        pose = self.measured()
+        pose = self.arms.measured()
         for index in self._contract.grippers.values():
             pose[index] = self.limiter.command[index]
         return pose
@@ -77,7 +60,7 @@ class DriverCore:
         """The channels were closed."""
         self._abort("the driver was shut down")
         self._had_torque = False
-        self._arms.clear()
+        self.arms.clear()
         self.commands.clear()
         self.machine.disconnected()
 
@@ -92,7 +75,7 @@ class DriverCore:
             return request
         self._abort("a new enable was asked for")
         # What a gripper holds must not fall because the operator enables again.
-        self._keep_grippers = self._had_torque and all(a.feedback.enabled for a in self._arms.values())
+        self._keep_grippers = self._had_torque and not self.arms.dark
         self._hold("enabling", "the motors are being switched on")
         self._enable_request = request
         return request
@@ -121,13 +104,10 @@ class DriverCore:
 
     def home(self, now_ns: int) -> Request:
         """Wants the grippers open and both arms at the contract's home."""
-        return self._go(HOME, self._contract.home, now_ns)
+        return self.go(HOME, self._contract.home, now_ns)
 
     def go(self, where: str, goal: NDArray[np.float64], now_ns: int) -> Request:
         """Wants both arms at a pose, grippers first: HOME, or PARK and where that is, shape (14,)."""
-        return self._go(where, goal, now_ns)
-
-    def _go(self, where: str, goal: NDArray[np.float64], now_ns: int) -> Request:
         request = Request(now_ns)
         refusal = "an enable is under way" if self.enabling else self.machine.start_going(where)
         if refusal:
@@ -136,7 +116,7 @@ class DriverCore:
         self._abort(f"a new way {where} was asked for", keep_enable=True)
         command = self.limiter.command
         self.limiter.begin(command, command)
-        self._going = Going(where, request, goal, self._contract, self._settings, self.measured)
+        self._going = Going(where, request, goal, self._contract, self._settings, self.arms.measured)
         return request
 
     def stop(self) -> str:
@@ -182,7 +162,7 @@ class DriverCore:
     def _watch_following(self, now_ns: int) -> None:
         """An arm that does not follow is held where it is; one that leaves its place by itself is a fault."""
         joints = self._arm_joints
-        lost = self._follow_watch.lost(self.limiter.command[joints], self.measured()[joints], now_ns)
+        lost = self._follow_watch.lost(self.limiter.command[joints], self.arms.measured()[joints], now_ns)
         if lost is None:
             return
         self._follow_watch.reset()
@@ -241,14 +221,15 @@ class DriverCore:
     def _wind_down(self, troubles: list[Trouble], dt_s: float) -> Command | None:
         """In FAULT the arm in trouble is sent nothing more; the other brakes, then it is left alone too."""
         lost = {trouble.side for trouble in troubles}
-        well = tuple(side for side, arm in self._arms.items() if side not in lost and arm.feedback.enabled)
+        well = tuple(side for side in self.arms.powered if side not in lost)
         if not well or not self._had_torque or self.limiter.motion.is_at_rest:
             return None
         return Command(self.limiter.brake(dt_s), well)
 
     def _continue_enable(self, request: Request, now_ns: int) -> None:
-        if all(arm.feedback.enabled for arm in self._arms.values()):
-            pose = self._measured_with_grip() if self._keep_grippers else self.measured()
+        dark = self.arms.dark
+        if not dark:
+            pose = self._measured_with_grip() if self._keep_grippers else self.arms.measured()
             self.limiter.reset(pose)
             self._follow_watch.reset()
             self._pose = self.limiter.command
@@ -258,7 +239,6 @@ class DriverCore:
             request.finish(True, "the motors of both arms hold; waiting for commands")
             self._enable_request = None
         elif now_ns - request.started_ns > self._settings.enable_timeout_s * NS_PER_S:
-            dark = [side for side, arm in self._arms.items() if not arm.feedback.enabled]
             request.finish(
                 False,
                 f"the motors of the {' and '.join(dark)} arm did not report torque within "
@@ -268,7 +248,7 @@ class DriverCore:
             self.machine.fault("enable_failed", request.message)
 
     def _watch(self, now_ns: int) -> list[Trouble]:
-        troubles = self._troubles(now_ns)
+        troubles = self.arms.troubles(now_ns, self.enabling)
         if troubles:
             code, reason = troubles[0].code, troubles[0].reason
             if self.machine.state in POWERED or (code == "feedback_lost" and not self.enabling):
@@ -278,19 +258,16 @@ class DriverCore:
 
     def _unfit(self, now_ns: int) -> str:
         """Why the motors must not be switched on; empty: they may."""
-        for trouble in self._troubles(now_ns):
+        for trouble in self.arms.troubles(now_ns, self.enabling):
             if trouble.code != "motors_off":
                 return trouble.reason
-        outside = self.limiter.outside(self.measured())
+        outside = self.limiter.outside(self.arms.measured())
         if outside:
             return (
                 f"{', '.join(outside)} far outside of the joint limits: move the arm inside by hand, or "
                 "correct the zero of the joint, before the motors are switched on"
             )
         return ""
-
-    def _troubles(self, now_ns: int) -> list[Trouble]:
-        return find_troubles(self._arms, now_ns, self._settings.feedback_timeout_s, self.enabling)
 
     def _hold(self, code: str, reason: str) -> None:
         """Brakes and holds the measured pose; grippers keep their last command so that nothing is dropped."""

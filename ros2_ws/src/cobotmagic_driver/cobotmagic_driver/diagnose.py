@@ -53,7 +53,7 @@ def _driver(core: DriverCore, ticks: TickReport) -> DiagnosticStatus:
 
 def _arm(core: DriverCore, side: str, now_ns: int) -> DiagnosticStatus:
     name = f"{DRIVER_NODE}: {side} arm"
-    feedback = core.feedback(side)
+    feedback = core.arms.feedback(side)
     if feedback is None:
         return _status(name, DiagnosticStatus.STALE, "nothing has been heard of it", {})
     health = feedback.health
@@ -63,7 +63,7 @@ def _arm(core: DriverCore, side: str, now_ns: int) -> DiagnosticStatus:
     bad = bool(feedback.arm_status or feedback.error_code or feedback.faults)
     level = DiagnosticStatus.ERROR if bad else DiagnosticStatus.WARN if words else DiagnosticStatus.OK
     values = {
-        "age_s": f"{core.feedback_age_s(side, now_ns):.3f}",
+        "age_s": f"{core.arms.age_s(side, now_ns):.3f}",
         "enabled": str(feedback.enabled),
         "firmware": health.firmware,
         "control_mode": str(health.control_mode),

@@ -52,7 +52,7 @@ class DriverNode(LifecycleNode):
         self._parking_pose = self.params.parking_pose(self.contract)
         self._make_publishers()
         self._operator = OperatorServices(
-            self, self._get_loop, self._parking_pose, self.params.reset_confirm_s
+            self, self._get_loop, self._listen_to, self._parking_pose, self.params.reset_confirm_s
         )
         self._inputs: Inputs | None = None
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
@@ -61,6 +61,10 @@ class DriverNode(LifecycleNode):
 
     def _get_loop(self) -> DriverLoop | None:
         return self._loop
+
+    def _listen_to(self, source: str) -> None:
+        if self._inputs is not None:
+            self._inputs.listen_to(source)
 
     def _make_publishers(self) -> None:
         topics = {side: [arm.feedback_topic] for side, arm in self.contract.arms.items()}
@@ -120,6 +124,7 @@ class DriverNode(LifecycleNode):
         self._loop = loop
         more = PRESETS[self.params.compat]
         self._inputs = self._inputs or Inputs(self, self.contract, more, self._get_loop)
+        self._inputs.listen_to(self.params.command_source)
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -192,7 +197,7 @@ class DriverNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         if self._core is not None and self._loop is not None:
-            message = diagnostics(self._core, self._loop.watch.report(), time.time_ns())
+            message = diagnostics(self._core, self._loop.pacer.watch.report(), time.time_ns())
             self._publish(self._diagnostics_publisher, message)
 
     def _publish(self, publisher: Any, message: Any) -> None:

@@ -6,6 +6,7 @@ from too little room is the limiter's decision.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +21,16 @@ from cobotmagic_driver.capsules import (
     Vec,
     segment_distances,
 )
-from finevla.contract.kinematics import TOOL_M, FloatArray, base_pose, chain
-from finevla.contract.robot import ARM_SIDES, RobotContract
+from finevla.contract.kinematics import TOOL_M, DhRow, FloatArray, base_pose, chain, dh_table
+from finevla.contract.robot import ARM_SIDES, ArmSpec, RobotContract
 
 BoolArray = NDArray[np.bool_]
 
 COLUMNS = ("arms", *(f"{what}_{side}" for what in ("table", "workspace") for side in ARM_SIDES))
 """What `Guard.clearances` tells, column by column."""
 _FINGERS = (FINGER_A, FINGER_B)
+FINGER_TIP_M, FINGER_SPREAD_M = 0.02, 0.04
+"""How far fingers go beyond the tool point, and hand and fingers sideways beyond the opening."""
 _WRIST = 5
 """Link whose origin is the centre of the wrist; the next one is the flange."""
 
@@ -88,6 +91,7 @@ class Guard:
         self._chain = chain(contract.dh_is_offset)
         self._bases = np.stack([base_pose(contract.arms[side]) for side in ARM_SIDES])
         self._capsules = ArmCapsules()
+        self._levers = _levers(dh_table(contract.dh_is_offset), contract.arms[ARM_SIDES[0]])
         names = [capsule.name for capsule in CAPSULES]
         fingers = np.isin(names, _FINGERS)
         fixed = np.array([name == COLUMN for name in names])
@@ -106,6 +110,21 @@ class Guard:
         apart = apart + np.where(both, self._settings.finger_margin_m, self._settings.arm_margin_m)
         apart[np.logical_and.outer(fixed, fixed)] = -np.inf
         return apart
+
+    def change(self, moves: FloatArray) -> FloatArray:
+        """The most by which a clearance can change while joints move.
+
+        A point of an arm moves, when a joint turns, by at most the angle times its distance from the
+        joint's axis, which is at most the length of the links behind it.
+
+        Args:
+            moves: Largest distances that the joints go, shape (14,), rad and m.
+
+        Returns:
+            Shape (5,), m, in the order of COLUMNS.
+        """
+        left, right = (moves.reshape(len(ARM_SIDES), -1) * self._levers).sum(axis=1)
+        return np.array([left + right, left, right, left, right])
 
     def clearances(self, poses: FloatArray) -> FloatArray:
         """Room beyond the distances to keep.
@@ -149,3 +168,14 @@ class Guard:
         points[:, 1] += TOOL_M * frames[:, -1, :3, 2]
         room: FloatArray = np.minimum(points - self._lower, self._upper - points).min(axis=(1, 2))
         return room
+
+
+def _levers(table: tuple[DhRow, ...], arm: ArmSpec) -> FloatArray:
+    """How far a point of an arm can be from each joint's axis, shape (7,), m; 1/2 for the gripper."""
+    spread = arm.joints[-1].upper / 2.0 + FINGER_SPREAD_M
+    behind = math.hypot(TOOL_M + FINGER_TIP_M, spread)
+    levers = [spread, 0.5]  # the last joint turns about the tool's own axis
+    for index in range(len(table) - 1, 0, -1):
+        behind += math.hypot(table[index].a, table[index].d)
+        levers.insert(0, behind)
+    return np.array(levers)

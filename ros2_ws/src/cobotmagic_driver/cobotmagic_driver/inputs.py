@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from finevla_msgs.msg import ActionChunk as ActionChunkMsg
@@ -18,6 +19,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from cobotmagic_driver import convert
 from cobotmagic_driver.loop import DriverLoop
+from cobotmagic_driver.state_machine import JOINTS, LEADER, POLICY, TRAJECTORY
 from finevla.contract import services
 from finevla.contract.compat import ArmTopics
 from finevla.contract.robot import RobotContract
@@ -27,9 +29,7 @@ STOP_DEPTH = 10
 
 
 class Inputs:
-    """Subscribes once and hands every message to the loop that there is at the time.
-
-    All sources are heard; the loop's arbiter follows the selected one and counts the rest.
+    """Subscribes and hands every message to the loop that there is at the time.
 
     Args:
         node: Subscribes and logs.
@@ -45,30 +45,41 @@ class Inputs:
         more: Mapping[str, ArmTopics],
         loop: Callable[[], DriverLoop | None],
     ) -> None:
-        self._node, self._contract, self._loop = node, contract, loop
+        self._node, self._contract, self._more, self._loop = node, contract, more, loop
         self._log = node.get_logger()
-        group, quick = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
-
-        def subscribe(kind: type, topic: str, callback: Callable[[Any], None], qos: Any, where: Any) -> None:
-            node.create_subscription(kind, topic, callback, qos, callback_group=where)
-
-        subscribe(ActionChunkMsg, contract.topics.action_chunk, self._on_chunk, command(), group)
-        streams = [(side, arm.leader_topic) for side, arm in contract.arms.items()]
-        streams += [(side, topics.command) for side, topics in more.items()]
-        for side, topic in streams:
-            subscribe(
-                JointState,
-                topic,
-                lambda message, side=side: self._on_leader(side, message),
-                qos_profile_sensor_data,
-                group,
-            )
-        subscribe(JointState, services.JOINT_COMMAND, self._on_joints, qos_profile_sensor_data, group)
-        subscribe(JointTrajectory, services.JOINT_TRAJECTORY, self._on_trajectory, reliable(1), group)
-        subscribe(Float64, services.DRIVER_SPEED_SCALE, self._on_speed_scale, reliable(1), group)
+        self._group, quick = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
+        self._heard: set[str] = set()
+        self._subscribe(Float64, services.DRIVER_SPEED_SCALE, self._on_speed_scale, reliable(1), quick)
         # Twice, because a latched publisher may have spoken before us, and others are not latched.
         for qos in (reliable(STOP_DEPTH), latched()):
-            subscribe(Bool, services.DRIVER_STOP_REQUEST, self._on_stop, qos, quick)
+            self._subscribe(Bool, services.DRIVER_STOP_REQUEST, self._on_stop, qos, quick)
+
+    def listen_to(self, source: str) -> None:
+        """Subscribes the topics of a source, once; they stay, and the arbiter refuses what is not selected.
+
+        Not all from the beginning: leader arms that speak at 200 Hz while nobody wants to hear them would
+        take a quarter of a core.
+        """
+        if source in self._heard:
+            return
+        self._heard.add(source)
+        sensor = qos_profile_sensor_data
+        if source == POLICY:
+            self._subscribe(ActionChunkMsg, self._contract.topics.action_chunk, self._on_chunk, command())
+        elif source == JOINTS:
+            self._subscribe(JointState, services.JOINT_COMMAND, self._on_joints, sensor)
+        elif source == TRAJECTORY:
+            self._subscribe(JointTrajectory, services.JOINT_TRAJECTORY, self._on_trajectory, reliable(1))
+        elif source == LEADER:
+            streams = [(side, arm.leader_topic) for side, arm in self._contract.arms.items()]
+            streams += [(side, topics.command) for side, topics in self._more.items()]
+            for side, topic in streams:
+                self._subscribe(JointState, topic, partial(self._on_leader, side), sensor)
+
+    def _subscribe(
+        self, kind: type, topic: str, callback: Callable[[Any], None], qos: Any, group: Any = None
+    ) -> None:
+        self._node.create_subscription(kind, topic, callback, qos, callback_group=group or self._group)
 
     def _on_chunk(self, message: ActionChunkMsg) -> None:
         loop = self._loop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +15,16 @@ from numpy.typing import NDArray
 from cobotmagic_driver.backend import ArmBackend, ArmFeedback
 from cobotmagic_driver.core import DriverCore
 from cobotmagic_driver.core_types import Command, Request
+from cobotmagic_driver.pacer import Pacer
 from cobotmagic_driver.sources import JointPath
 from cobotmagic_driver.state_machine import PARK, State
-from cobotmagic_driver.tick_watch import TickWatch
 from cobotmagic_driver.watch import EMERGENCY_STOPPED
 from finevla.contract.frame import NS_PER_S, ActionChunk
 from finevla.contract.robot import ARM_SIDES, RobotContract
 from finevla.errors import DriverError
 
-LONGEST_STEP = 3
-"""A late tick advances the command by at most so many periods."""
+PILED_UP = 20
+"""So often an arm is read before the first tick: much may have come since anybody read."""
 ENABLE_EVERY_S = 0.05
 STOP_EVERY_S = 0.05
 
@@ -66,13 +65,10 @@ class DriverLoop:
         self._clock = clock
         self._on_feedback, self._on_tick = on_feedback, on_tick
         self._lock = threading.RLock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
         self._waiting: list[tuple[Request, Future[Answer]]] = []
         self._asked_ns = 0
-        self._priority = priority
-        self._period_ns = round(NS_PER_S / contract.rates_hz.feedback)
-        self.watch = TickWatch(self._period_ns)
+        period_ns = round(NS_PER_S / contract.rates_hz.feedback)
+        self.pacer = Pacer("driver-loop", period_ns, self.tick, self._fail, priority)
         self.failure: Exception | None = None
 
     # Life ---------------------------------------------------------------------------------------
@@ -127,48 +123,25 @@ class DriverLoop:
             list(pool.map(lambda backend: backend.disconnect(), self._backends.values()))
 
     def start_thread(self) -> None:
-        """Starts ticking at the contract's feedback rate."""
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name="driver-loop", daemon=True)
-        self._thread.start()
+        """Starts ticking at the contract's feedback rate; returns when it ticks evenly."""
+        with self._lock:
+            for side, backend in self._backends.items():
+                for _ in range(PILED_UP):
+                    if not (samples := backend.poll()):
+                        break
+                    self._core.on_feedback(side, samples[-1], self._clock())
+        self.pacer.start()
 
     def stop_thread(self) -> None:
         """Ends the ticking; the arms hold at the last target that was sent."""
-        self._stop.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-        self._thread = None
+        self.pacer.stop()
 
-    def _run(self) -> None:
-        self._claim_priority()
-        period = self._period_ns
-        due = last = time.monotonic_ns()
-        try:
-            while not self._stop.is_set():
-                now = time.monotonic_ns()
-                self.tick(min(now - last, LONGEST_STEP * period) / NS_PER_S)
-                last, end = now, time.monotonic_ns()
-                self.watch.note(now, end)
-                late = max(end - due - period, 0) // period  # whole ticks that are gone
-                self.watch.missed += late
-                due += (1 + late) * period
-                time.sleep(max(due - time.monotonic_ns(), 0) / NS_PER_S)
-        except Exception as err:
-            log.exception("the driver loop ended")
-            self.failure = err
-            with self._lock:
-                self._core.fail(f"the driver loop ended: {err}; configure and activate the driver anew")
-                self._answer()
-            self._on_tick(self._clock())
-
-    def _claim_priority(self) -> None:
-        """Runs this thread before all ordinary ones, where that is wanted and allowed."""
-        if self._priority == 0:
-            return
-        try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self._priority))
-        except (OSError, AttributeError) as err:
-            log.warning("the loop runs without real-time priority: %s (allow it: ulimit -r)", err)
+    def _fail(self, err: Exception) -> None:
+        self.failure = err
+        with self._lock:
+            self._core.fail(f"the driver loop ended: {err}; configure and activate the driver anew")
+            self._answer()
+        self._on_tick(self._clock())
 
     def tick(self, dt_s: float) -> None:
         """One round; public for tests that want no thread."""
@@ -204,7 +177,7 @@ class DriverLoop:
             return
         self._asked_ns = now_ns
         for side in ARM_SIDES:
-            feedback = self._core.feedback(side)
+            feedback = self._core.arms.feedback(side)
             if feedback is not None and feedback.arm_status != EMERGENCY_STOPPED:
                 self._backends[side].stop()
 
@@ -213,7 +186,7 @@ class DriverLoop:
             return
         self._asked_ns = now_ns
         for side in ARM_SIDES:
-            feedback = self._core.feedback(side)
+            feedback = self._core.arms.feedback(side)
             if feedback is not None and not feedback.enabled:
                 self._backends[side].request_enable(feedback.values)
 
@@ -271,7 +244,7 @@ class DriverLoop:
     @property
     def running(self) -> bool:
         """True while the thread ticks."""
-        return self._thread is not None and self._thread.is_alive()
+        return self.pacer.running
 
     def enable(self) -> Future[Answer]:
         """Asks for torque; the future answers with success and a sentence."""

@@ -1,17 +1,18 @@
 """Motion of the command: position, velocity and acceleration of every joint, advanced within limits.
 
-The curves toward a target are those of Ruckig (Berscheid and Kroeger, "Jerk-limited Real-time Trajectory
+The curves are those of Ruckig (Berscheid and Kroeger, "Jerk-limited Real-time Trajectory
 Generation with Arbitrary Target States", RSS 2021): time-optimal under limits of velocity, acceleration and
 jerk, computed anew at every tick, each joint for itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from ruckig import InputParameter, Result, Ruckig, Synchronization, Trajectory
+from ruckig import ControlInterface, InputParameter, Result, Ruckig, Synchronization, Trajectory
 
 Vector = NDArray[np.float64]
 
@@ -57,82 +58,53 @@ class Motion:
 
 
 class StopPath:
-    """The quickest way to rest from a motion, each joint for itself, in closed form.
+    """The quickest way to rest from a motion, each joint for itself.
 
-    The acceleration goes to a peak against the velocity at the largest jerk, stays there if it is the
-    largest allowed one, and goes to zero at the largest jerk. (Ruckig plans the same way, but its
-    extrema of such a way, version 0.19.4, include zero, wherever the joint is.)
+    Args:
+        start: Where it begins, shape (14,).
+        way: The way from there, which Ruckig has planned from zero: its extrema of ways that end at a
+            velocity (0.19.4) always include zero, which is then the beginning.
     """
 
-    def __init__(self, now: Motion, limits: MotionLimits) -> None:
-        self._start, jerk = now.position, limits.jerk
-        # Mirrored where necessary, so that there is a velocity above zero to be taken away.
-        coasting = now.velocity + now.acceleration * np.abs(now.acceleration) / (2.0 * jerk)
-        self._sign = np.where(coasting < 0.0, -1.0, 1.0)
-        speed, push = self._sign * now.velocity, self._sign * now.acceleration
-        excess = np.maximum(speed + push**2 / (2.0 * jerk), 0.0)
-        peak = np.minimum(np.sqrt(jerk * excess), limits.acceleration)
-        steady = np.maximum(excess - peak**2 / jerk, 0.0) / np.where(peak > 0.0, peak, 1.0)
-        self._speed, self._push, self._jerk, self._peak = speed, push, jerk, peak
-        self._times = np.maximum((push + peak) / jerk, 0.0), steady, peak / jerk
-        end = self.positions(np.array([self.duration_s]))[0]
-        # Before the way turns round, where it does.
-        root = np.sqrt(np.maximum(push**2 + 2.0 * jerk * speed, 0.0))
-        turn = np.where(speed < 0.0, (push - root) / jerk, 0.0)
-        turned = self._start + self._sign * (speed * turn + push * turn**2 / 2.0 - jerk * turn**3 / 6.0)
-        self.lowest = np.minimum(np.minimum(self._start, turned), end)
+    def __init__(self, start: Vector, way: Trajectory) -> None:
+        self._start, self._way = start, way
+        extrema = way.position_extrema
+        self.lowest = start + np.array([bound.min for bound in extrema])
         """Lowest position of each joint on the way, shape (14,)."""
-        self.highest = np.maximum(np.maximum(self._start, turned), end)
+        self.highest = start + np.array([bound.max for bound in extrema])
         """Highest position of each joint on the way, shape (14,)."""
 
     @property
     def duration_s(self) -> float:
         """Time until the last joint is at rest."""
-        return float(sum(self._times).max())  # type: ignore[union-attr]
+        return float(self._way.duration)
 
-    def positions(self, times_s: Vector) -> Vector:
+    def positions(self, times_s: Sequence[float]) -> Vector:
         """Positions at some times, shape (K, 14)."""
-        return self._at(times_s[:, None])[0]
+        return np.array([self._way.at_time(time_s)[0] for time_s in times_s]) + self._start
 
     def at(self, time_s: float) -> Motion:
         """The motion `time_s` later."""
-        return Motion(*self._at(np.array(time_s)))
-
-    def _at(self, time: Vector) -> tuple[Vector, Vector, Vector]:
-        first, second, third = self._times
-        rise = np.clip(time, 0.0, first)
-        hold = np.clip(time - first, 0.0, second)
-        fall = np.clip(time - first - second, 0.0, third)
-        speed, push, jerk, peak = self._speed, self._push, self._jerk, self._peak
-        way = speed * rise + push * rise**2 / 2.0 - jerk * rise**3 / 6.0
-        speed = speed + push * rise - jerk * rise**2 / 2.0
-        way = way + speed * hold - peak * hold**2 / 2.0
-        speed = speed - peak * hold
-        way = way + speed * fall - peak * fall**2 / 2.0 + jerk * fall**3 / 6.0
-        speed = speed - peak * fall + jerk * fall**2 / 2.0
-        push = np.where(time < first, push - jerk * rise, jerk * fall - peak)
-        over = time >= first + second + third
-        rest = np.zeros_like(way)
-        return (
-            self._start + self._sign * way,
-            np.where(over, rest, self._sign * speed),
-            np.where(over, rest, self._sign * push),
-        )
+        position, velocity, acceleration = (np.array(part) for part in self._way.at_time(time_s)[:3])
+        return Motion(position + self._start, velocity, acceleration)
 
 
 class MotionPlanner:
     """Advances motions; keeps nothing but its working memory. Call it from one thread at a time."""
 
     def __init__(self, limits: MotionLimits) -> None:
-        self._limits = limits
         dof = len(limits.velocity)
         self._solver = Ruckig(dof)
-        self._toward = InputParameter(dof)
-        self._toward.synchronization = Synchronization.No
-        self._toward.max_acceleration = limits.acceleration.tolist()
-        self._toward.max_jerk = limits.jerk.tolist()
+        self._toward, self._stop = InputParameter(dof), InputParameter(dof)
+        self._stop.control_interface = ControlInterface.Velocity
         zero = [0.0] * dof
-        self._toward.target_position = self._toward.target_velocity = self._toward.target_acceleration = zero
+        for what in (self._toward, self._stop):
+            what.synchronization = Synchronization.No
+            what.max_velocity = limits.velocity.tolist()
+            what.max_acceleration = limits.acceleration.tolist()
+            what.max_jerk = limits.jerk.tolist()
+            what.current_position = zero
+            what.target_position = what.target_velocity = what.target_acceleration = zero
 
     def toward(
         self, now: Motion, target: Vector, target_velocity: Vector, velocity: Vector, dt_s: float
@@ -159,12 +131,26 @@ class MotionPlanner:
         what.current_position = (now.position - origin).tolist()
         what.current_velocity = (now.velocity - target_velocity).tolist()
         what.current_acceleration = now.acceleration.tolist()
-        trajectory = Trajectory(len(target))
-        if self._solver.calculate(what, trajectory) not in (Result.Working, Result.Finished):
+        trajectory = self._solve(what)
+        if trajectory is None:
             return None
         position, velocity, acceleration = (np.array(part) for part in trajectory.at_time(dt_s)[:3])
         return Motion(position + target, velocity + target_velocity, acceleration)
 
     def stopping(self, now: Motion) -> StopPath:
-        """The quickest way to rest."""
-        return StopPath(now, self._limits)
+        """The quickest way to rest.
+
+        Raises:
+            ArithmeticError: There is none: the motion is not finite.
+        """
+        self._stop.current_velocity = now.velocity.tolist()
+        self._stop.current_acceleration = now.acceleration.tolist()
+        trajectory = self._solve(self._stop)
+        if trajectory is None:
+            raise ArithmeticError(f"no way to rest was found from {now}")
+        return StopPath(now.position, trajectory)
+
+    def _solve(self, what: InputParameter) -> Trajectory | None:
+        trajectory = Trajectory(what.degrees_of_freedom)
+        found = self._solver.calculate(what, trajectory)
+        return trajectory if found in (Result.Working, Result.Finished) else None

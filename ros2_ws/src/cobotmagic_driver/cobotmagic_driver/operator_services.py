@@ -29,6 +29,7 @@ class OperatorServices:
     Args:
         node: Serves.
         loop: Gives the loop, or None where the driver is not connected.
+        listen_to: Is called with the name of a source before it is selected.
         parking_pose: Where the arms are parked, shape (14,), rad and m.
         confirm_s: Time for the second call of a reset.
     """
@@ -37,10 +38,12 @@ class OperatorServices:
         self,
         node: Node,
         loop: Callable[[], DriverLoop | None],
+        listen_to: Callable[[str], None],
         parking_pose: NDArray[np.float64],
         confirm_s: float,
     ) -> None:
-        self._loop, self._parking_pose, self._confirm_s = loop, parking_pose, confirm_s
+        self._loop, self._listen_to = loop, listen_to
+        self._parking_pose, self._confirm_s = parking_pose, confirm_s
         self._reset_until_s = 0.0
         slow, quick = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
         make = node.create_service
@@ -97,6 +100,7 @@ class OperatorServices:
         self, request: SelectSource.Request, response: SelectSource.Response
     ) -> SelectSource.Response:
         loop = self._loop()
+        self._listen_to(request.source)
         refusal = NOT_CONNECTED[1] if loop is None else loop.select_source(request.source)
         text = f"the arms listen to {request.source} and hold; go on as after any hold"
         return _answered(response, (not refusal, refusal or text))

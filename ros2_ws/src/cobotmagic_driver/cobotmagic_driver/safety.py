@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cobotmagic_driver.guard import COLUMNS, Guard, GuardSettings
 from cobotmagic_driver.interventions import Interventions
 from cobotmagic_driver.motion import Motion, MotionLimits, MotionPlanner, StopPath
+from cobotmagic_driver.walls import Walls
 from finevla.contract.frame import ActionChunk
 from finevla.contract.robot import ARM_SIDES, RobotContract
 
@@ -25,10 +26,6 @@ BEHIND = 0.005
 """A command further from its target than this, in rad or m, is behind it."""
 CAUGHT_UP = 0.02
 """A soft start ends where every joint is this near to its target, rad."""
-ROUNDING_M = 1e-6
-"""What a clearance may miss by, computed twice."""
-LOOK_AHEAD = (1.0 / 3.0, 2.0 / 3.0, 1.0)
-"""Parts of the way to rest at which the guard looks."""
 TARGET_SPEED = 0.95
 """Share of the allowed speed that a target may have: the rest is for catching up with it."""
 SPEED_SCALE_RANGE = (0.01, 1.0)
@@ -83,7 +80,7 @@ class Limiter:
             np.where(self._arm_joints, settings.jerk_rad_s3, settings.jerk_m_s3),
         )
         self._planner = MotionPlanner(self.limits)
-        self._guard = None if settings.guard is None else Guard(contract, settings.guard)
+        self._walls = None if settings.guard is None else Walls(Guard(contract, settings.guard))
         self._columns = {code: self._joints_of(code) for code in COLUMNS}
         self.interventions = Interventions()
         self._speed_scale = 1.0
@@ -148,9 +145,8 @@ class Limiter:
         """Starts anew at rest in the measured `pose`; one just outside its limits is clamped."""
         self._motion = Motion.at_rest_at(np.clip(pose, self._contract.lower, self._contract.upper))
         self._target = self._motion.position
-        self._floor = np.full(len(COLUMNS), -np.inf)
-        if self._guard is not None:
-            self._raise_floor(self._guard.clearances(self._target[None])[0])
+        if self._walls is not None:
+            self._walls.reset(self._motion.position)
         self._soft = False
 
     def begin(self, target: NDArray[np.float64], measured: NDArray[np.float64]) -> None:
@@ -193,7 +189,7 @@ class Limiter:
         if target.shape != self._motion.position.shape or not np.isfinite(target).all():
             self.interventions.note("non_finite")
             return None
-        inside = np.clip(target, self._lower, self._upper)
+        inside = np.minimum(np.maximum(target, self._lower), self._upper)
         self._note_clamped(target, inside)
         allowed = self.velocity if speed is None else np.minimum(self.velocity, speed)
         rate = self._rate(inside, allowed, dt_s)
@@ -202,7 +198,7 @@ class Limiter:
             self.interventions.note("no_motion_found")
             return self.brake(dt_s)
         self._target = inside
-        self._accept(wish, self._planner.stopping(self._motion).at(dt_s))
+        self._accept(wish, dt_s)
         self._note_lag(inside)
         return self.command
 
@@ -222,22 +218,23 @@ class Limiter:
         rate = (target - self._target) / dt_s
         leaps = np.abs(rate) > self.limits.velocity * self._settings.chunk_speed_factor
         fastest = allowed * TARGET_SPEED
-        return np.where(leaps, 0.0, np.clip(rate, -fastest, fastest))
+        return np.where(leaps, 0.0, np.minimum(np.maximum(rate, -fastest), fastest))
 
-    def _accept(self, wish: Motion, braked: Motion) -> None:
+    def _accept(self, wish: Motion, dt_s: float) -> None:
         """Takes `wish`, with the joints braked that could not be stopped in time otherwise."""
         path = self._planner.stopping(wish)
         blocked = self._leaves_limits(path)
         if blocked.any():
-            wish = wish.mixed(braked, blocked)
+            wish = wish.mixed(self._planner.stopping(self._motion).at(dt_s), blocked)
             path = self._planner.stopping(wish)
-        if self._guard is None:
+        if self._walls is None or self._walls.are_far(path):
             self._motion = wish
             return
+        braked = self._planner.stopping(self._motion).at(dt_s)
         blocked = np.zeros_like(blocked)
         motion = wish
         for _column in COLUMNS:  # every round blocks at least one more arm
-            too_near = self._look_ahead(self._guard, motion, path)
+            too_near = self._walls.look_ahead(motion, path)
             more = np.zeros_like(blocked)
             for code in too_near:
                 more |= self._columns[code]
@@ -251,10 +248,6 @@ class Limiter:
             path = self._planner.stopping(motion)
         self._motion = motion
 
-    def _raise_floor(self, clearances: NDArray[np.float64]) -> None:
-        """Arms that were too near from the beginning may go, but never nearer than they have been since."""
-        self._floor = np.maximum(self._floor, np.minimum(clearances, 0.0))
-
     def _leaves_limits(self, path: StopPath) -> NDArray[np.bool_]:
         """Which joints would leave their limits before they are at rest, shape (14,).
 
@@ -264,16 +257,6 @@ class Limiter:
         low, high = np.minimum(self._lower, here), np.maximum(self._upper, here)
         out: NDArray[np.bool_] = (path.lowest < low - TOLERANCE) | (path.highest > high + TOLERANCE)
         return out
-
-    def _look_ahead(self, guard: Guard, motion: Motion, path: StopPath) -> list[str]:
-        """Which clearances are too small on the way of a motion to rest."""
-        if motion.is_at_rest and np.array_equal(motion.position, self._motion.position):
-            return []
-        later = path.positions(np.array(LOOK_AHEAD) * path.duration_s)
-        clearances = guard.clearances(np.vstack([motion.position[None], later]))
-        too_near = clearances.min(axis=0) < self._floor - ROUNDING_M
-        self._raise_floor(clearances[0])
-        return [COLUMNS[index] for index in np.flatnonzero(too_near)]
 
     def _note_clamped(self, target: NDArray[np.float64], inside: NDArray[np.float64]) -> None:
         clamped = np.flatnonzero(np.abs(inside - target) > TOLERANCE)
