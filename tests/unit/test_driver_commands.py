@@ -290,6 +290,14 @@ def test_a_parking_pose_that_is_none_is_named(text):
         DriverParams(park_pose=text).parking_pose(CONTRACT)
 
 
+def test_the_box_of_the_workspace_is_read_and_what_is_none_is_named():
+    box = DriverParams(workspace_m="-0.1,-0.5,0,0.5,0.5,0.6").guard_settings()
+    assert (box.workspace_lower_m, box.workspace_upper_m) == ((-0.1, -0.5, 0.0), (0.5, 0.5, 0.6))
+    for text in ("1,2,3", "0,0,0,0,0,0", "a", "nan,0,0,1,1,1"):
+        with pytest.raises(LaunchError, match="workspace_m"):
+            DriverParams(workspace_m=text).guard_settings()
+
+
 def test_a_start_up_check_that_does_not_exist_is_named():
     with pytest.raises(LaunchError, match="firmwares"):
         DriverParams(accept_mismatch="firmwares").accepted()

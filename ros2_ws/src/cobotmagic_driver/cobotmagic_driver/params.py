@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,6 +66,11 @@ class DriverParams:
     jerk_rad_s3: float = param(200.0, "Largest joint jerk.", lower=1.0, upper=10000.0)
     limit_margin_rad: float = param(0.005, "Stay so far inside of the joint limits.", lower=0.0, upper=0.5)
     guard: bool = param(True, "Keep the arms from each other, from the table and inside the workspace.")
+    table_z_m: float = param(0.0, "Height of the table top over the arms' bases.", lower=-1.0, upper=1.0)
+    arm_margin_m: float = param(0.005, "Smallest gap between the two arms.", lower=0.0, upper=0.5)
+    workspace_m: str = param(
+        "", "Box for hands and wrists, x y z of two corners, 6 numbers with commas; empty: the guard's own."
+    )
     jump_rad: float = param(0.5, "A command that leaps further is refused.", lower=0.01, upper=3.0)
     start_jump_rad: float = param(0.2, "A first target further away starts softly.", lower=0.0, upper=3.0)
     soft_start_fraction: float = param(0.2, "Share of the speed in a soft start.", lower=0.01, upper=1.0)
@@ -91,12 +97,34 @@ class DriverParams:
                 acceleration_rad_s2=self.acceleration_rad_s2,
                 jerk_rad_s3=self.jerk_rad_s3,
                 limit_margin_rad=self.limit_margin_rad,
-                guard=GuardSettings() if self.guard else None,
+                guard=self.guard_settings() if self.guard else None,
                 jump_rad=self.jump_rad,
                 start_jump_rad=self.start_jump_rad,
                 soft_start_fraction=self.soft_start_fraction,
             ),
         )
+
+    def guard_settings(self) -> GuardSettings:
+        """Distances to keep.
+
+        Raises:
+            LaunchError: `workspace_m` is no box.
+        """
+        settings = GuardSettings(table_z_m=self.table_z_m, arm_margin_m=self.arm_margin_m)
+        if not self.workspace_m:
+            return settings
+        try:
+            corners = tuple(float(word) for word in self.workspace_m.split(","))
+            if len(corners) != 6:
+                raise ValueError(f"{len(corners)} numbers")
+            return dataclasses.replace(settings, workspace_lower_m=corners[:3], workspace_upper_m=corners[3:])
+        except ValueError as err:
+            raise LaunchError(
+                "the parameter workspace_m is not a box",
+                expected="six finite numbers, the lower corner first, such as -0.3,-0.8,-0.01,0.75,0.8,0.8",
+                found=f"{self.workspace_m}: {err}",
+                remedy="give x, y, z of both corners in m, in the frame of the contract",
+            ) from err
 
     def accepted(self) -> frozenset[str]:
         """Names of the start-up checks that may fail.
