@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from arms import wait_until
+from node_processes import start
 
 from finevla.contract import load_contract, services
 
 pytestmark = pytest.mark.ros
 CONTRACT = load_contract()
-
-
-def start(module: str, **parameters: object) -> subprocess.Popen[str]:
-    words = [f"import sys; sys.path[:] = {sys.path!r}", f"from {module} import main", "sys.exit(main())"]
-    flags = [flag for name, value in parameters.items() for flag in ("-p", f"{name}:={value}")]
-    return subprocess.Popen(
-        [sys.executable, "-c", "; ".join(words), "--ros-args", *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def test_both_end_with_code_0_and_without_a_traceback(ros_context, tmp_path: Path):

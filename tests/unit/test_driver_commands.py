@@ -14,7 +14,7 @@ from cobotmagic_driver.state_machine import State
 from cobotmagic_driver.tick_watch import TickWatch
 from driver_rig import CONTRACT, GOAL, DriverRig
 
-from finevla.contract import ARM_SIDES
+from finevla.contract import ARM_SIDES, ActionChunk
 from finevla.errors import LaunchError
 
 SECOND_NS = 1_000_000_000
@@ -343,3 +343,26 @@ def test_jitter_is_the_distance_of_a_period_from_the_wanted_one():
     assert report.jitter_p99_ms == pytest.approx(1.0)
     assert report.work_p99_ms == pytest.approx(0.3)
     assert TickWatch(5_000_000).report().ticks == 0
+
+
+def test_arms_do_not_run_past_a_chunk_that_stops():
+    """A forearm that comes down at 1 rad/s and may slow down at 5 rad/s^2 would run 0.1 rad too far."""
+    rig = enabled()
+    targets = np.tile(CONTRACT.home, (16, 1))
+    targets[:, 0] += np.minimum(0.1 * np.arange(16), 0.5)
+    assert rig.loop.on_chunk(ActionChunk(rig.now_ns, 0.1, targets, rig.now_ns, "down", "test")) == ""
+    furthest = 0.0
+    for _ in range(180):
+        rig.run(TICK_S)
+        furthest = max(furthest, rig.sent()[0])
+    assert furthest <= 0.5 + 1e-6
+    assert rig.sent()[0] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_way_to_rest_that_is_short_of_a_wall_is_no_reason_to_slow_down_for_good():
+    """Bug: arms that a wall had stopped for one tick went at a fifth of the speed from then on."""
+    rig = enabled()
+    rig.follow(0.3)
+    rig.core.limiter._waits = True
+    rig.run(0.1)
+    assert not rig.core.limiter.soft

@@ -188,7 +188,7 @@ class DriverCore:
                     return self.limiter.brake(dt_s)
                 self._going.advance(dt_s)
             speed = None if self._going is None else self._going.speed
-            command = self.limiter.step(source.target(now_ns), dt_s, speed)
+            command = self.limiter.step(source.target(now_ns), dt_s, speed, source.reach(now_ns))
             if command is not None:
                 return command
             self._hold("non_finite", "a command was not finite and was not sent")

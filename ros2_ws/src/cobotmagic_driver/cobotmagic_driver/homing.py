@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cobotmagic_driver.core_types import CoreSettings, Request
+from cobotmagic_driver.safety import Reach
 from cobotmagic_driver.sources import Ending
 from cobotmagic_driver.state_machine import HOME
 from finevla.contract.robot import RobotContract
@@ -145,6 +146,10 @@ class Going:
         text = f"an arm is still {arms:.3f} rad from where it should be: look for what blocks it"
         self.request.finish(False, text)
         return Ending(self._code[1], text)
+
+    def reach(self, _now_ns: int) -> Reach | None:
+        """Not needed: the way ends smoothly."""
+        return None
 
     def clear(self) -> None:
         """Nothing was received."""

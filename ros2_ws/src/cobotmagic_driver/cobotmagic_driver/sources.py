@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cobotmagic_driver.core_types import CoreSettings
+from cobotmagic_driver.safety import Reach
 from cobotmagic_driver.state_machine import JOINTS, LEADER
 from cobotmagic_driver.trajectory import ChunkFollower, StreamFollower
 from finevla.contract.frame import NS_PER_S
@@ -35,6 +36,9 @@ class Source(Protocol):
     def target(self, now_ns: int) -> Vector:
         """Where the arms shall be now, shape (14,), rad and m."""
 
+    def reach(self, now_ns: int) -> Reach | None:
+        """Between which positions the target will stay from now on; None: nobody knows."""
+
     def clear(self) -> None:
         """Forgets what was received."""
 
@@ -54,6 +58,10 @@ class PolicySource:
     def target(self, now_ns: int) -> Vector:
         """See `Source`."""
         return self.follower.target(now_ns)
+
+    def reach(self, now_ns: int) -> Reach | None:
+        """See `Source`."""
+        return self.follower.reach(now_ns)
 
     def clear(self) -> None:
         """See `Source`."""
@@ -105,6 +113,10 @@ class StreamSource:
     def target(self, now_ns: int) -> Vector:
         """See `Source`."""
         return np.concatenate([self._sides[side].target(now_ns) for side in ARM_SIDES])
+
+    def reach(self, _now_ns: int) -> Reach | None:
+        """See `Source`: where a leader will go nobody knows."""
+        return None
 
     def clear(self) -> None:
         """See `Source`."""
@@ -170,6 +182,13 @@ class TrajectorySource:
             raise ValueError("there is no trajectory to follow")
         at = (now_ns - self._path.start_ns) / NS_PER_S
         return np.array([np.interp(at, self._times, column) for column in self._rows.T])
+
+    def reach(self, now_ns: int) -> Reach | None:
+        """See `Source`."""
+        if self._path is None:
+            return None
+        rows = self._rows[self._times >= (now_ns - self._path.start_ns) / NS_PER_S]
+        return (rows.min(axis=0), rows.max(axis=0)) if len(rows) else None
 
     def clear(self) -> None:
         """See `Source`."""

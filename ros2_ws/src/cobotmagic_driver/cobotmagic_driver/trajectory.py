@@ -83,6 +83,15 @@ class ChunkFollower:
         mixed: NDArray[np.float64] = (1.0 - weight) * old + weight * new
         return mixed
 
+    def reach(self, now_ns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Lowest and highest targets of the newest chunk from now on, shape (14,) each."""
+        chunk = self.newest
+        if chunk is None:
+            return None
+        first = int((now_ns - chunk.t0_ns) / (chunk.dt_s * NS_PER_S)) + 1
+        rows = chunk.targets[min(max(first, 0), chunk.horizon - 1) :]
+        return rows.min(axis=0), rows.max(axis=0)
+
     def is_stale(self, now_ns: int) -> bool:
         """True where no chunk has arrived for too long."""
         return self._segment is not None and now_ns - self._segment.start_ns > self._stale_ns
