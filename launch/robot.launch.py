@@ -61,7 +61,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         ),
         DeclareLaunchArgument(
             "description",
-            default_value="true",
+            default_value=PythonExpression(["'false' if '", SIM, "'.lower() in ('true', '1') else 'true'"]),
             description="publish /robot_description and /joint_states for RViz, Foxglove and the like",
             choices=["true", "false"],
         ),

@@ -1,6 +1,6 @@
 """kill -9 of policy, cameras, recorder and driver during motion: the arms hold, nothing resumes by itself.
 
-    pytest -s tests/ros/test_driver_kills.py        # prints how long each took
+    pytest -m slow -s tests/ros/test_driver_kills.py        # prints how long each took
 
 Real processes and real DDS; the arms are emulated, and their targets are looked at where they arrive.
 """
@@ -16,14 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from arms import emulated_arms, wait_until
+from arms import chunk_to, emulated_arms, wait_until
 
+from finevla.bag.repair import repair
 from finevla.contract import ARM_SIDES, load_contract, services
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 CONTRACT = load_contract()
 CONFIGURE, ACTIVATE = 1, 3
-CHUNK_TIMEOUT_S = 1.5
+CHUNK_TIMEOUT_S, CAMERA_STALE_S = 2.5, 1.0
 SENTENCE = "use the left arm to pick up the red cube"
 STILL_RAD = 2e-4
 
@@ -32,8 +33,8 @@ class Robot:
     """All processes around two emulated arms."""
 
     def __init__(self, context, domain: int, bus, folder: Path) -> None:
-        from finevla_msgs.msg import DriverState, Instruction
-        from finevla_perception.qos import latched
+        from finevla_msgs.msg import ActionChunk, DriverState, Instruction, InstructionStatus
+        from finevla_perception.qos import command, latched
         from spinning import Client
 
         self.env = {"ROS_DOMAIN_ID": str(domain)}
@@ -41,6 +42,9 @@ class Robot:
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.client = Client("kill_test_client", context=context)
         self.states = self.client.collect(DriverState, CONTRACT.topics.driver_state, latched())
+        topics = CONTRACT.topics
+        self.endings = self.client.collect(InstructionStatus, topics.instruction_status, latched(10))
+        self.chunks = self.client.create_publisher(ActionChunk, topics.action_chunk, command())
         self.instructions = self.client.create_publisher(Instruction, CONTRACT.topics.instruction, 10)
 
     def start(self, name: str) -> None:
@@ -61,7 +65,7 @@ class Robot:
                 "finevla_policy.policy_node",
                 env=self.env,
                 latency_budget_s=1.0,
-                camera_stale_s=1.5,
+                camera_stale_s=CAMERA_STALE_S,
                 joints_stale_s=1.0,
                 frame_stale_s=3.0,
             ),
@@ -94,6 +98,22 @@ class Robot:
         from finevla_msgs.msg import Instruction
 
         self.instructions.publish(Instruction(text=SENTENCE))
+
+    def send_chunk(self) -> None:
+        from finevla_msgs.msg import ActionChunk
+        from finevla_perception.convert import ns_to_stamp
+
+        now = time.time_ns()
+        rows = chunk_to(CONTRACT, CONTRACT.home + 0.1 * (CONTRACT.upper - CONTRACT.home), now).targets
+        message = ActionChunk(names=list(CONTRACT.joint_names), dt=0.1, horizon=len(rows))
+        message.t0 = message.observation_stamp = ns_to_stamp(now)
+        message.instruction_id, message.targets = "stubborn", rows.ravel().tolist()
+        self.chunks.publish(message)
+
+    def refused(self, code: str) -> int:
+        newest = self.states[-1]
+        counts = dict(zip(newest.interventions, newest.intervention_counts, strict=True))
+        return int(counts.get(code, 0))
 
     def targets(self) -> np.ndarray:
         return np.concatenate([self.bus.devices[side]._target.copy() for side in ARM_SIDES])
@@ -159,8 +179,12 @@ def test_whoever_is_killed_the_arms_hold_and_nothing_resumes_by_itself(robot):
     assert answer.success, answer.message
     robot.begin_to_move()
     robot.kill("recorder")
+    (bag,) = (robot.folder / ".recording").iterdir()
+    saved = repair(bag, robot.folder / "saved")
     assert wait_until(robot.is_moving, 5.0)
     assert robot.state()[0] == DriverState.ACTIVE
+
+    assert saved.messages > 0
 
     # The policy: HOLD when its chunks have run out.
     killed = robot.kill("policy")
@@ -175,8 +199,9 @@ def test_whoever_is_killed_the_arms_hold_and_nothing_resumes_by_itself(robot):
     # The cameras: the policy asks for a hold.
     robot.begin_to_move()
     killed = robot.kill("cameras")
-    assert wait_until(lambda: robot.state()[0] == DriverState.HOLD, 10.0)
+    assert wait_until(lambda: robot.state() == (DriverState.HOLD, "hold_commanded"), 10.0)
     tell("cameras", time.monotonic() - killed, f"HOLD, {robot.state()[1]}")
+    assert wait_until(lambda: robot.endings[-1].reason_code == "camera_stale")
     time.sleep(0.7)
     require_rest(robot)
     robot.start("cameras")
@@ -196,8 +221,11 @@ def test_after_a_kill_of_the_driver_the_arms_stay_at_their_last_target(robot):
     robot.start("driver")
     robot.activate(services.DRIVER_NODE)
     assert wait_until(lambda: bool(robot.states) and robot.state()[0] == DriverState.CONNECTED)
-    robot.instruct()
-    require_rest(robot, 2.0)
+    for _ in range(20):  # a policy that goes on
+        robot.send_chunk()
+        time.sleep(0.05)
+    assert wait_until(lambda: robot.refused("not_enabled") > 0)
+    require_rest(robot)
     assert np.array_equal(robot.targets(), last)
     robot.enable()
     assert np.abs(robot.targets() - last)[:6].max() < 0.01, "an enable holds where the arms are"

@@ -36,6 +36,7 @@ class DriverCore:
         self._settled_s = 0.0
         self._going: Going | None = None
         self._keep_grippers = False
+        self._lost: set[str] = set()
         self._had_torque = False
         self._enable_request: Request | None = None
         self._arm_joints = np.delete(np.arange(contract.dof), list(contract.grippers.values()))
@@ -220,8 +221,8 @@ class DriverCore:
 
     def _wind_down(self, troubles: list[Trouble], dt_s: float) -> Command | None:
         """In FAULT the arm in trouble is sent nothing more; the other brakes, then it is left alone too."""
-        lost = {trouble.side for trouble in troubles}
-        well = tuple(side for side in self.arms.powered if side not in lost)
+        self._lost |= {trouble.side for trouble in troubles}
+        well = tuple(side for side in self.arms.powered if side not in self._lost)
         if not well or not self._had_torque or self.limiter.motion.is_at_rest:
             return None
         return Command(self.limiter.brake(dt_s), well)
@@ -232,6 +233,7 @@ class DriverCore:
             pose = self._measured_with_grip() if self._keep_grippers else self.arms.measured()
             self.limiter.reset(pose)
             self._follow_watch.reset()
+            self._lost.clear()
             self._pose = self.limiter.command
             self.commands.clear()
             self.machine.enabled()

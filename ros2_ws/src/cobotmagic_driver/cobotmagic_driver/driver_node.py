@@ -212,3 +212,7 @@ class DriverNode(LifecycleNode):
 def main(args: list[str] | None = None) -> int:
     """Runs the node until it is interrupted."""
     return run_node(services.DRIVER_NODE, DriverNode, args, threads=3, close=DriverNode.destroy_node)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -70,6 +70,7 @@ class Pacer:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         self._thread = None
+        gc.unfreeze()
 
     def run(self) -> None:
         """The thread's work; public for tests that want no thread."""

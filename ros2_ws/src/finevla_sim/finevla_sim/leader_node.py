@@ -164,3 +164,7 @@ class LeaderNode(Node):
 def main(args: list[str] | None = None) -> int:
     """Runs the node until it is interrupted."""
     return run_node(services.LEADER_NODE, LeaderNode, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -212,3 +212,7 @@ def main(args: list[str] | None = None) -> int:
         close=SimNode.close,
         code=lambda node: 0 if node.failure is None else REFUSED,
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -220,3 +220,7 @@ def main(args: list[str] | None = None) -> int:
         executor.shutdown(timeout_sec=2.0)
         rclpy.try_shutdown()
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

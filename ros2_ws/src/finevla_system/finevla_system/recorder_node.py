@@ -253,3 +253,7 @@ def main(args: list[str] | None = None) -> int:
     """Runs the node until it is told to stop."""
     # One thread for services and timers, the others for those who wait for the end of a recording.
     return run_node(RECORDER_NODE, RecorderNode, args, threads=4, close=RecorderNode.finish)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
