@@ -11,9 +11,11 @@ import can
 import numpy as np
 import pytest
 from cobotmagic_driver.piper_backend import CanSettings, PiperBackend
+from cobotmagic_driver.piper_questions import Questions
 from cobotmagic_driver.piper_reader import SAMPLE_FRAMES, PiperReader
 
 from finevla.contract import load_contract
+from finevla.errors import DriverError
 
 CONTRACT = load_contract()
 ARM = CONTRACT.arms["left"]
@@ -87,11 +89,22 @@ def test_stop_and_reset_are_0x150_and_nothing_else_cuts_the_power(wire):
     assert wire.heard() == ["150 0200000000000000"]
 
 
+def questions(wire) -> Questions:
+    reader, sdk = wire.backend._connected()
+    return Questions(sdk, reader, lambda: None)
+
+
 def test_the_questions_at_start_up_change_nothing(wire):
-    wire.backend._ask()
+    questions(wire).facts(6)
     asked = set(wire.heard())
     limits = {f"472 0{motor}01000000000000" for motor in range(1, 7)}
     assert asked == {"4AF 0100000000000000", "477 0400000003000000", *limits}
+
+
+def test_collision_protection_is_set_asked_for_and_missed(wire):
+    with pytest.raises(DriverError, match="collision protection"):
+        questions(wire).set_crash_level(3, "left")
+    assert set(wire.heard()) == {"47A 0303030303030000", "477 0200000003000000"}
 
 
 def test_a_sample_is_what_the_sdk_would_have_parsed():

@@ -97,3 +97,16 @@ def test_a_new_connection_does_not_believe_what_the_sdk_remembers_of_the_last_on
             assert all(bus.devices[side].enabled for side in ARM_SIDES)
         finally:
             loop.disconnect()
+
+
+def test_collision_protection_is_set_in_the_arm_and_read_back():
+    with emulated_arms(CONTRACT) as bus:
+        can = CanSettings("socketcand", {"host": "127.0.0.1", "port": bus.port, "tcp_tune": True})
+        arm = PiperBackend(CONTRACT.arms["left"], can, time.time_ns, crash_level=2)
+        arm.connect()
+        try:
+            assert wait_until(lambda: bool(arm.poll()))
+            assert arm.check() == []
+            assert bus.devices["left"].identity.crash_levels == (2,) * 6
+        finally:
+            arm.disconnect()

@@ -94,6 +94,7 @@ class DriverNode(LifecycleNode):
                 self.contract.dh_is_offset,
                 params.speed_percent,
                 accepted,
+                None if params.crash_protection_level < 0 else params.crash_protection_level,
             )
             for side, arm in self.contract.arms.items()
         }

@@ -43,6 +43,12 @@ class DriverParams:
     accept_mismatch: str = param(
         "", f"Start-up checks that may fail, with commas: {', '.join(CHECKS)}. Know what it means."
     )
+    crash_protection_level: int = param(
+        -1,
+        "Collision protection to set in both arms: 1 most sensitive to 8, 0 none; -1: as it is.",
+        lower=-1,
+        upper=8,
+    )
     enable_on_activate: bool = param(False, "Switch the motors on when the node is activated.")
     speed_percent: int = param(100, "Share of the arm's own top speed it may use, %.", lower=1, upper=100)
     blend_s: float = param(0.1, "Time over which a new chunk takes over.", lower=0.0, upper=1.0)

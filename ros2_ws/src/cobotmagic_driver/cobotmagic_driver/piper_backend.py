@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from cobotmagic_driver import startup
 from cobotmagic_driver.backend import ArmFeedback
 from cobotmagic_driver.can_link import require_link
 from cobotmagic_driver.codec import ArmCodec
+from cobotmagic_driver.piper_questions import Questions
 from cobotmagic_driver.piper_reader import WANTED_FRAMES, PiperReader
 from finevla.contract.robot import ArmSpec
 from finevla.errors import DriverError
@@ -40,12 +40,7 @@ MODE_EVERY = 100
 GRIPPER_EVERY = 20
 """Every how many targets an unchanged gripper target is repeated."""
 ID_MASK = 0x7FF
-QUERY_GRIPPER = 4
-"""Parameter query (0x477) that asks for the gripper's stroke."""
 log = logging.getLogger(__name__)
-
-FIRMWARE, GRIPPER_PARAMETERS = 0x4AF, 0x47E
-ANSWER_S, ASK_AGAIN_S = 2.0, 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +68,8 @@ class PiperBackend:
         dh_is_offset: Zero shift of joints 2 and 3 by firmware generation, from the contract.
         speed_percent: Share of the arm's own top speed that it may use to follow targets.
         accept_mismatch: Names of the start-up checks that may fail, see `startup`.
+        crash_level: Collision protection to set in the arm: 0 none, 1 the most sensitive, 8 the least; None:
+            leave it as it is.
     """
 
     def __init__(
@@ -83,13 +80,14 @@ class PiperBackend:
         dh_is_offset: int = 1,
         speed_percent: int = 100,
         accept_mismatch: Collection[str] = (),
+        crash_level: int | None = None,
     ) -> None:
         self._arm = arm
         self._can = can
         self._clock = clock
         self._dh_is_offset = dh_is_offset
         self._speed_percent = speed_percent
-        self._accept_mismatch = accept_mismatch
+        self._accept_mismatch, self._crash_level = accept_mismatch, crash_level
         self._codec = ArmCodec(arm)
         self._sdk: Any = None
         self._reader: PiperReader | None = None
@@ -156,41 +154,13 @@ class PiperBackend:
 
     def check(self) -> Sequence[str]:
         """Asks for firmware, limits and gripper, and compares; see `ArmBackend`."""
-        facts = self._ask()
-        found = startup.require(self._arm, self._dh_is_offset, facts, self._accept_mismatch)
-        return [f"{self._arm.side} arm: expected {one.expected}, found {one.found}" for one in found]
-
-    def _ask(self) -> startup.ArmFacts:
-        """The arm's answers; repeated, because a frame may be lost."""
         reader, sdk = self._connected()
-        wanted = {FIRMWARE, GRIPPER_PARAMETERS}
-        deadline = time.monotonic() + ANSWER_S
-        ask_at = time.monotonic()
-        while time.monotonic() < deadline:
-            self._drain(sdk.GetCanBus().recv_bus, reader)
-            facts = self._facts(sdk, reader.seen)
-            if wanted <= set(reader.seen) and facts.firmware and facts.lower:
-                return facts
-            if time.monotonic() >= ask_at:
-                ask_at = time.monotonic() + ASK_AGAIN_S
-                sdk.SearchPiperFirmwareVersion()
-                sdk.SearchAllMotorMaxAngleSpd()
-                sdk.ArmParamEnquiryAndConfig(param_enquiry=QUERY_GRIPPER)
-            time.sleep(0.01)
-        return self._facts(sdk, reader.seen)
-
-    def _facts(self, sdk: Any, seen: Collection[int]) -> startup.ArmFacts:
-        reader = self._connected()[0]
-        joints = [reader.limits.get(number) for number in range(1, len(self._arm.joints))]
-        lower, upper, speed = zip(*joints, strict=True) if None not in joints else ((), (), ())
-        parameters = sdk.GetGripperTeachingPendantParamFeedback().arm_gripper_teaching_param_feedback
-        return startup.ArmFacts(
-            firmware=reader.firmware if FIRMWARE in seen else "",
-            lower=lower,
-            upper=upper,
-            speed=speed,
-            stroke_m=parameters.max_range_config / 1000 if GRIPPER_PARAMETERS in seen else None,
-        )
+        questions = Questions(sdk, reader, lambda: self._drain(sdk.GetCanBus().recv_bus, reader))
+        facts = questions.facts(len(self._arm.joints) - 1)
+        found = startup.require(self._arm, self._dh_is_offset, facts, self._accept_mismatch)
+        if self._crash_level is not None:
+            questions.set_crash_level(self._crash_level, self._arm.side)
+        return [f"{self._arm.side} arm: expected {one.expected}, found {one.found}" for one in found]
 
     def _connected(self) -> tuple[PiperReader, Any]:
         if self._reader is None:
