@@ -366,3 +366,16 @@ def test_a_way_to_rest_that_is_short_of_a_wall_is_no_reason_to_slow_down_for_goo
     rig.core.limiter._waits = True
     rig.run(0.1)
     assert not rig.core.limiter.soft
+
+
+def test_an_enable_during_motion_brakes_first():
+    """Bug: the command jumped to rest, at whatever speed the arms were."""
+    rig = enabled()
+    rig.follow(0.5)
+    count = len(rig.arms["left"].sent)
+    future = rig.loop.enable()
+    rig.run(0.3)
+    assert future.result(0)[0]
+    sent = np.array(rig.arms["left"].sent[count - 3 :])
+    assert (np.abs(np.diff(sent, 2, axis=0))[:, :6] <= 5.0 * TICK_S**2 * (1 + 1e-6)).all()
+    assert rig.state == State.ENABLED

@@ -264,7 +264,7 @@ def test_enabling_again_does_not_open_a_gripper_that_holds(rig):
     rig.loop.on_chunk(ActionChunk(rig.now_ns, 0.0, np.zeros((0, 14)), rig.now_ns, "one", "test"))
     rig.enable()
     rig.run(0.1)
-    assert rig.sent()[6] == pytest.approx(commanded)
+    assert rig.sent()[6] == pytest.approx(commanded, abs=5e-4)  # it brakes first
 
 
 def test_leaders_are_followed_and_their_silence_holds():

@@ -150,15 +150,19 @@ class DriverCore:
             return None
         troubles = self._watch(now_ns)
         if self._enable_request is not None:
+            if self._moves_under_power():  # an enable during motion: brake first
+                return Command(self.limiter.brake(dt_s), ARM_SIDES)
             self._continue_enable(self._enable_request, now_ns)
         if self.machine.state == State.FAULT:
             return self._wind_down(troubles, dt_s)
         if self.machine.state not in POWERED or self.enabling:
             return None
         self._watch_following(now_ns)
-        if self.machine.state == State.FAULT:
-            return None
-        return Command(self._step(now_ns, dt_s), ARM_SIDES)
+        return None if self.machine.state == State.FAULT else Command(self._step(now_ns, dt_s), ARM_SIDES)
+
+    def _moves_under_power(self) -> bool:
+        powered = self._had_torque and not self.arms.dark and self.machine.state in POWERED
+        return powered and not self.limiter.motion.is_at_rest
 
     def _watch_following(self, now_ns: int) -> None:
         """An arm that does not follow is held where it is; one that leaves its place by itself is a fault."""

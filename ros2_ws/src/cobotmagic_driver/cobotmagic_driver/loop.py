@@ -149,10 +149,10 @@ class DriverLoop:
             now = self._clock()
             fresh = [(side, self._read(side, now)) for side in ARM_SIDES]
             command = self._core.tick(now, dt_s)
-            if self._core.enabling:
-                self._ask_for_torque(now)
-            elif command is not None:
+            if command is not None:
                 self._send(command)
+            elif self._core.enabling:
+                self._ask_for_torque(now)
             elif self._core.machine.state == State.STOPPED:
                 self._insist_on_stop(now)
             self._answer()
