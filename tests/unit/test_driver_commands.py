@@ -366,6 +366,7 @@ def test_a_way_to_rest_that_is_short_of_a_wall_is_no_reason_to_slow_down_for_goo
     rig.core.limiter._waits = True
     rig.run(0.1)
     assert not rig.core.limiter.soft
+    assert not rig.core.limiter._waits, "far from walls nothing waits"
 
 
 def test_an_enable_during_motion_brakes_first():

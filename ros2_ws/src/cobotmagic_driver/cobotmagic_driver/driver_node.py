@@ -86,6 +86,8 @@ class DriverNode(LifecycleNode):
         can = CanSettings(params.can_interface, params.bus_options())
         channels = {"left": params.can_channel_left, "right": params.can_channel_right}
         accepted = params.accepted()
+        as_it_is = params.dry_run or params.crash_protection_level < 0
+        crash_level = None if as_it_is else params.crash_protection_level
         backends: dict[str, ArmBackend] = {
             side: PiperBackend(
                 dataclasses.replace(arm, can_channel=channels[side] or arm.can_channel),
@@ -94,7 +96,7 @@ class DriverNode(LifecycleNode):
                 self.contract.dh_is_offset,
                 params.speed_percent,
                 accepted,
-                None if params.crash_protection_level < 0 else params.crash_protection_level,
+                crash_level,
             )
             for side, arm in self.contract.arms.items()
         }

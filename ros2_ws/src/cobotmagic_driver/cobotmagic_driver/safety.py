@@ -240,7 +240,7 @@ class Limiter:
             wish = wish.mixed(self._planner.stopping(self._motion).at(dt_s), blocked)
             path = self._planner.stopping(wish)
         if self._walls is None or self._walls.are_far(path):
-            self._motion = wish
+            self._motion, self._waits = wish, False
             return
         braked = self._planner.stopping(self._motion).at(dt_s)
         blocked = np.zeros_like(blocked)
