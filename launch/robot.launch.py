@@ -53,8 +53,8 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "command_source",
             default_value="policy",
-            description="what moves the arms: action chunks, or the leader arms",
-            choices=["policy", "leader"],
+            description="what moves the arms: action chunks, leader arms, joint commands or trajectories",
+            choices=["policy", "leader", "joints", "trajectory"],
         ),
         DeclareLaunchArgument(
             "contract_file", default_value="", description="robot contract in YAML; empty: the one of finevla"

@@ -39,7 +39,7 @@ def bringup():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     source = PythonLaunchDescriptionSource(str(ROOT / "launch" / "bringup.launch.py"))
-    arguments = [("sim", "true"), ("can_port", str(port))]
+    arguments = [("sim", "true"), ("can_port", str(port)), ("description", "true")]
     ready = launch_pytest.actions.ReadyToTest()
     return LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments), ready])
 

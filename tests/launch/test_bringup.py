@@ -32,7 +32,7 @@ def expectations() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
-    arguments = {"sim": "true", "can_port": str(free_port())}
+    arguments = {"sim": "true", "can_port": str(free_port()), "description": "true"}
     if bundle := os.environ.get("FINEVLA_TEST_BUNDLE"):  # to try another bundle than the shipped one
         arguments["bundle"] = bundle
     log = tmp_path_factory.mktemp("bringup") / "log.txt"
