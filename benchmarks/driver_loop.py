@@ -24,10 +24,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 from origin import finish, origin, report_flags
+from processes import cpu_s, process
 
 from finevla.contract import ARM_SIDES, load_contract, services
 
@@ -46,71 +47,11 @@ CHUNK_PERIOD_S = 0.4
 WARM_UP_S = 5.0
 PARAMS = Path(__file__).resolve().parents[1] / "launch" / "params" / "driver.yaml"
 """The parameters that the driver has on a robot."""
-TICK = os.sysconf("SC_CLK_TCK")
 SWING = np.array([0.2, 0.15, -0.15, 0.1, 0.1, 0.2, -0.03] * 2)
 """How far the joints swing from home, rad and m."""
 
 
-def cpu_s(process_id: int) -> float:
-    """CPU time that a process has used so far."""
-    fields = Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
-
-
-@contextmanager
-def process(*arguments: str, until: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A process of this benchmark, with the line in which it said that it is ready."""
-    with subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as started:
-        assert started.stdout is not None
-        heard = []
-        for line in started.stdout:
-            heard.append(line)
-            if until in line:
-                break
-        else:
-            raise SystemExit(f"{arguments} ended before it was ready:\n{''.join(heard)}")
-        threading.Thread(target=started.stdout.read, daemon=True).start()
-        try:
-            yield started, line
-        finally:
-            if started.poll() is None:
-                started.send_signal(signal.SIGINT)
-            try:
-                started.wait(20)
-            except subprocess.TimeoutExpired:
-                started.kill()
-
-
 # Processes
-
-
-def arms() -> None:
-    """Both emulated arms with all frames of a real one, until it is told to stop."""
-    from finevla_sim.arm_bus import ArmBus
-    from finevla_sim.piper_device import FrameSet
-    from finevla_sim.pose import xyz_rpy
-
-    from finevla.contract.kinematics import dh_table, forward
-
-    table = dh_table(CONTRACT.dh_is_offset)
-    bus = ArmBus(
-        CONTRACT,
-        CONTRACT.home,
-        time.time_ns,
-        frame_set=FrameSet.FULL,
-        end_pose=lambda q: xyz_rpy(forward(table, q)),
-    )
-    print(f"port {bus.port}", flush=True)
-    due, before = time.monotonic(), CONTRACT.home
-    while True:
-        bus.poll()
-        joints = bus.commands(PERIOD_S)
-        bus.feedback(joints, time.time_ns(), (joints - before) / PERIOD_S)
-        before = joints
-        due = max(due + PERIOD_S, time.monotonic())
-        time.sleep(max(due - time.monotonic(), 0.0))
 
 
 def listener() -> None:
@@ -367,12 +308,9 @@ def main() -> int:
     parser = report_flags(__doc__ or "")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long each is measured")
     parser.add_argument("--graph", action="store_true", help="also beside the whole simulated graph")
-    parser.add_argument("--arms", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--listener", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--plain", type=int, help=argparse.SUPPRESS)
     flags = parser.parse_args()
-    if flags.arms:
-        arms()
     if flags.listener:
         listener()
         return 0
@@ -381,8 +319,8 @@ def main() -> int:
         plain(flags.plain)
         return 0
     report = origin(f"python benchmarks/driver_loop.py --seconds {flags.seconds:g}", "piper_sdk", "ruckig")
-    with process(__file__, "--arms", until="port") as (_, line):
-        port = int(line.split()[1])
+    with process("-m", "finevla_sim.arm_emulator", "--frames", "full", until="answer") as (_, line):
+        port = int(re.search(r"127\.0\.0\.1:(\d+)", line)[1])
         report["ours"] = ours(port, flags.seconds)
         report["plain"] = theirs(port, flags.seconds)
         if flags.graph:

@@ -16,20 +16,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from origin import finish, origin, report_flags
+from processes import cpu_s, process
 
 from finevla.bag import EpisodeReader
 from finevla.bag.cdr import stamp_of
@@ -44,7 +40,6 @@ MAX_CORE, RATIO = 0.40, 3.0
 CONTRACT = load_contract()
 IMAGES = [camera.raw_topic for camera in CONTRACT.cameras.values()]
 JOINTS = [arm.feedback_topic for arm in CONTRACT.arms.values()]
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 # What is published
@@ -139,35 +134,6 @@ def typed_recorder(out: Path) -> None:
             return
 
 
-@contextmanager
-def process(*arguments: str, until: str) -> Iterator[subprocess.Popen[str]]:
-    """A process of this benchmark, once it has said that it is ready."""
-    with subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as started:
-        assert started.stdout is not None
-        for line in started.stdout:
-            if until in line:
-                break
-        else:
-            raise SystemExit(f"{arguments} ended before it was ready")
-        try:
-            yield started
-        finally:
-            if started.poll() is None:
-                started.send_signal(signal.SIGINT)
-            try:
-                started.wait(20)
-            except subprocess.TimeoutExpired:
-                started.kill()
-
-
-def cpu_s(process_id: int) -> float:
-    """CPU time that a process has used so far."""
-    fields = Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
-
-
 class Operator:
     """Starts and stops recordings by the recorder's services."""
 
@@ -240,7 +206,7 @@ def ours(out: Path, seconds: float, rate: float) -> dict[str, Any]:
     code = "import sys; from finevla_system.recorder_node import main; sys.exit(main(sys.argv[1:]))"
     flags = ["--ros-args", "-p", f"out_dir:={out}", "-p", "raw_images:=true"]
     with (
-        process("-c", code, *flags, until="ready") as recorder,
+        process("-c", code, *flags, until="ready") as (recorder, _),
         process(__file__, "--publish", str(rate), until="publishing"),
     ):
         operator, done = Operator(), []
@@ -259,7 +225,7 @@ def ours(out: Path, seconds: float, rate: float) -> dict[str, Any]:
 def theirs(out: Path, seconds: float) -> dict[str, Any]:
     """The typed recorder under the usual load."""
     with (
-        process(__file__, "--typed", str(out), until="recording") as recorder,
+        process(__file__, "--typed", str(out), until="recording") as (recorder, _),
         process(__file__, "--publish", "1", until="publishing"),
     ):
         time.sleep(3.0)

@@ -40,7 +40,7 @@ def test_the_wire_factor_is_exact_and_not_017444():
 
 def test_home_reaches_its_goal_and_waits_for_the_grippers():
     start, goal = CONTRACT.home - 0.05, CONTRACT.home
-    motion = HomeMotion(start, goal, np.full(14, 0.5), tuple(CONTRACT.grippers.values()))
+    motion = HomeMotion(start, goal, np.full(14, 0.5), CONTRACT.is_gripper)
     opening_s = 1.875 * 0.05 / 0.5
     assert motion.duration_s == pytest.approx(2 * opening_s)
     middle = motion.target(opening_s)

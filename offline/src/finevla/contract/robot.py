@@ -189,6 +189,13 @@ class RobotContract:
         width = self.dof // len(ARM_SIDES)
         return {side: (i + 1) * width - 1 for i, side in enumerate(ARM_SIDES)}
 
+    @cached_property
+    def is_gripper(self) -> NDArray[np.bool_]:
+        """Which values of a vector are openings of grippers, in m, and not angles, shape (14,)."""
+        mask = np.zeros(self.dof, dtype=np.bool_)
+        mask[list(self.grippers.values())] = True
+        return mask
+
     def chosen_cameras(self, names: str) -> tuple[str, ...]:
         """Cameras named in a list with commas, in contract order; all where the list is empty.
 

@@ -92,7 +92,7 @@ def _unit_faults(
 ) -> list[StatisticsFault]:
     """Angles that are not rad, openings that are not m."""
     low, high = np.array(statistics.minimum), np.array(statistics.maximum)
-    beyond, grippers = _beyond(low, high, contract), _grippers(contract)
+    beyond, grippers = _beyond(low, high, contract), contract.is_gripper
     if (wrong := beyond & grippers).any():
         largest = float(np.maximum(np.abs(low), np.abs(high))[wrong].max())
         unit = next(
@@ -172,12 +172,6 @@ def _still_faults(
 def _spans(statistics: JointStatistics) -> NDArray[np.float64]:
     spans: NDArray[np.float64] = np.array(statistics.maximum) - np.array(statistics.minimum)
     return spans
-
-
-def _grippers(contract: RobotContract) -> NDArray[np.bool_]:
-    mask = np.zeros(contract.dof, np.bool_)
-    mask[list(contract.grippers.values())] = True
-    return mask
 
 
 def _beyond(

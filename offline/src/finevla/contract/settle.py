@@ -26,10 +26,8 @@ class SettleDetector:
     def __init__(
         self, contract: RobotContract, *, arm_rad: float = 0.04, gripper_m: float = 0.008, count: int = 3
     ) -> None:
-        self._threshold = np.full(contract.dof, arm_rad)
-        self._threshold[list(contract.grippers.values())] = gripper_m
-        self._arms = np.ones(contract.dof, dtype=bool)
-        self._arms[list(contract.grippers.values())] = False
+        self._threshold = np.where(contract.is_gripper, gripper_m, arm_rad)
+        self._arms = ~contract.is_gripper
         self._count = count
         self._seen = 0
 

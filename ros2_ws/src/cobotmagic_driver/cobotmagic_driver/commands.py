@@ -204,7 +204,6 @@ class Commands:
             return "future_command"
         if len(path.times_s) > 1:
             speed = np.abs(np.diff(path.positions, axis=0) / np.diff(path.times_s)[:, None]).max(axis=0)
-            allowed = self._limiter.limits.velocity[list(path.columns)]
-            if (speed > allowed * self._settings.safety.chunk_speed_factor).any():
+            if self._limiter.is_too_fast(speed, path.columns):
                 return "jump_rejected"
         return ""

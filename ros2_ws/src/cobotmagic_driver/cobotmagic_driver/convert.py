@@ -19,6 +19,7 @@ from finevla.contract.frame import NS_PER_S, ActionChunk
 from finevla.contract.joints import reorder
 from finevla.contract.robot import ARM_SIDES, ArmSpec, RobotContract
 from finevla.contract.services import JOINT_COMMAND, JOINT_TRAJECTORY
+from finevla.contract.urdf import base_frame
 from finevla.errors import ContractError
 
 
@@ -121,7 +122,7 @@ def _bad_path(expected: str, found: object) -> ContractError:
 def joint_state(arm: ArmSpec, feedback: ArmFeedback) -> JointState:
     """Feedback of one arm under the names that CobotMagic's own topics use."""
     message = msgify_joints(arm.wire_names, feedback.values, feedback.stamp_ns)
-    message.header.frame_id = f"{arm.side}_base"
+    message.header.frame_id = base_frame(arm.side)
     return message
 
 

@@ -39,7 +39,7 @@ class DriverCore:
         self._lost: set[str] = set()
         self._had_torque = False
         self._enable_request: Request | None = None
-        self._arm_joints = np.delete(np.arange(contract.dof), list(contract.grippers.values()))
+        self._arm_joints = np.flatnonzero(~contract.is_gripper)
         self._follow_watch = FollowWatch(settings.following_error_rad, settings.following_time_s)
 
     # Feedback -----------------------------------------------------------------------------------

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from finevla_perception.convert import ns_to_stamp
+from finevla_perception.diagnose import status
 
 from cobotmagic_driver.backend import ArmHealth
 from cobotmagic_driver.core import DriverCore
@@ -48,14 +49,14 @@ def _driver(core: DriverCore, ticks: TickReport) -> DiagnosticStatus:
         **{name: str(count) for name, count in sorted(core.interventions.items())},
     }
     text = machine.reason or machine.state.name
-    return _status(DRIVER_NODE, level, text, values)
+    return status(DRIVER_NODE, level, text, values)
 
 
 def _arm(core: DriverCore, side: str, now_ns: int) -> DiagnosticStatus:
     name = f"{DRIVER_NODE}: {side} arm"
     feedback = core.arms.feedback(side)
     if feedback is None:
-        return _status(name, DiagnosticStatus.STALE, "nothing has been heard of it", {})
+        return status(name, DiagnosticStatus.STALE, "nothing has been heard of it", {})
     health = feedback.health
     words = [*feedback.faults, *_worries(health)]
     if feedback.arm_status or feedback.error_code:
@@ -72,7 +73,7 @@ def _arm(core: DriverCore, side: str, now_ns: int) -> DiagnosticStatus:
         "motor_ampere": _list(health.motor_ampere, "{:.2f}"),
         "supply_volt": _list(health.supply_volt, "{:.1f}"),
     }
-    return _status(name, level, ", ".join(words) or "as expected", values)
+    return status(name, level, ", ".join(words) or "as expected", values)
 
 
 def _worries(health: ArmHealth) -> list[str]:
@@ -91,8 +92,3 @@ def _worries(health: ArmHealth) -> list[str]:
 
 def _list(values: Sequence[float], form: str) -> str:
     return " ".join(form.format(value) for value in values)
-
-
-def _status(name: str, level: bytes, text: str, values: Mapping[str, str]) -> DiagnosticStatus:
-    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
-    return DiagnosticStatus(level=level, name=name, message=text, values=pairs)

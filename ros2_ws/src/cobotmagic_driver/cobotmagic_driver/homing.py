@@ -24,7 +24,7 @@ class HomeMotion:
         start: Where the arms are, shape (14,), rad and m.
         goal: Where they shall be, shape (14,).
         speed: Largest speed of each joint on the way, shape (14,), rad/s and m/s.
-        grippers: Indices of the grippers in the vector.
+        grippers: Which values of the vector are grippers, shape (14,).
     """
 
     def __init__(
@@ -32,12 +32,11 @@ class HomeMotion:
         start: NDArray[np.float64],
         goal: NDArray[np.float64],
         speed: NDArray[np.float64],
-        grippers: tuple[int, ...],
+        grippers: NDArray[np.bool_],
     ) -> None:
         self._start, self._delta = start.copy(), goal - start
         times = PEAK_OVER_MEAN * np.abs(self._delta) / speed
-        self._first = np.zeros(len(start), dtype=bool)
-        self._first[list(grippers)] = True
+        self._first = grippers
         self._split_s = float(times[self._first].max())
         self._arm_s = float(times[~self._first].max())
 
@@ -85,11 +84,10 @@ class Going:
         settings: CoreSettings,
         measured: Callable[[], NDArray[np.float64]],
     ) -> None:
-        self._grippers, self._goal = list(contract.grippers.values()), goal
+        self._grippers, self._goal = contract.is_gripper, goal
         self._motion: HomeMotion | None = None
-        self.speed = np.full(contract.dof, settings.home_speed_rad_s)
+        self.speed = np.where(self._grippers, settings.home_speed_m_s, settings.home_speed_rad_s)
         """Speeds to keep to on the way, shape (14,), rad/s and m/s."""
-        self.speed[self._grippers] = settings.home_speed_m_s
         self._place = "home" if where == HOME else "parked"
         self._code = f"{where}_reached", f"{where}_missed"
         self._settings, self._measured = settings, measured
@@ -112,7 +110,7 @@ class Going:
         Ahead of the limiter the way would end before the arms are there.
         """
         speed = np.minimum(self.speed, velocity)
-        self._motion = HomeMotion(start, self._goal, speed, tuple(self._grippers))
+        self._motion = HomeMotion(start, self._goal, speed, self._grippers)
 
     def advance(self, dt_s: float) -> None:
         """Time is counted in ticks, so that a stall does not make the arms catch up."""
@@ -136,7 +134,7 @@ class Going:
         if late_s < 0.0:
             return None
         off = np.abs(self._measured() - self._goal)
-        arms, grippers = np.delete(off, self._grippers).max(), off[self._grippers].max()
+        arms, grippers = off[~self._grippers].max(), off[self._grippers].max()
         settings = self._settings
         if arms <= settings.home_tolerance_rad and grippers <= settings.home_tolerance_m:
             self.request.finish(True, f"the arms are {self._place}")

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack
 
 import numpy as np
@@ -84,7 +84,7 @@ class DriverLoop:
         deadline = time.monotonic() + timeout_s
         silent = set(self._backends)
         while silent:
-            silent = {side for side in silent if not self._hear(side)}
+            silent = {side for side in silent if not self._read(side, self._clock())}
             if silent and time.monotonic() > deadline:
                 channels = {side: self._contract.arms[side].can_channel for side in sorted(silent)}
                 known = " ".join(self._backends[side].why_silent() for side in sorted(silent)).strip()
@@ -107,29 +107,23 @@ class DriverLoop:
             self.disconnect()
             raise
 
-    def _hear(self, side: str) -> bool:
-        samples = self._backends[side].poll()
-        if samples:
-            self._core.on_feedback(side, samples[-1], self._clock())
-        return bool(samples)
-
     def disconnect(self) -> None:
         """Ends the thread and closes both channels; the arms keep their pose."""
         self.stop_thread()
         with self._lock:
             self._core.disconnect()
             self._answer()
-        with ThreadPoolExecutor() as pool:  # each takes a second
-            list(pool.map(lambda backend: backend.disconnect(), self._backends.values()))
+        with ExitStack() as both:  # whatever the one channel does, the other is closed
+            for backend in self._backends.values():
+                both.callback(backend.disconnect)
 
     def start_thread(self) -> None:
         """Starts ticking at the contract's feedback rate; returns when it ticks evenly."""
         with self._lock:
-            for side, backend in self._backends.items():
+            for side in self._backends:
                 for _ in range(PILED_UP):
-                    if not (samples := backend.poll()):
+                    if not self._read(side, self._clock()):
                         break
-                    self._core.on_feedback(side, samples[-1], self._clock())
         self.pacer.start()
 
     def stop_thread(self) -> None:

@@ -120,9 +120,7 @@ class DriverParams:
         if not self.workspace_m:
             return settings
         try:
-            corners = tuple(float(word) for word in self.workspace_m.split(","))
-            if len(corners) != 6:
-                raise ValueError(f"{len(corners)} numbers")
+            corners = _numbers(self.workspace_m, 6)
             return dataclasses.replace(settings, workspace_lower_m=corners[:3], workspace_upper_m=corners[3:])
         except ValueError as err:
             raise LaunchError(
@@ -157,16 +155,16 @@ class DriverParams:
         if not self.park_pose:
             return np.clip(np.zeros(contract.dof), contract.lower, contract.upper)
         try:
-            pose = np.array([float(word) for word in self.park_pose.split(",")])
-        except ValueError:
-            pose = np.array([])
-        if pose.shape != (contract.dof,) or not ((contract.lower <= pose) & (pose <= contract.upper)).all():
+            pose = np.array(_numbers(self.park_pose, contract.dof))
+            if not ((contract.lower <= pose) & (pose <= contract.upper)).all():
+                raise ValueError("a joint is beyond its limits")
+        except ValueError as err:
             raise LaunchError(
                 "the parameter park_pose is not a pose of the robot",
                 expected=f"{contract.dof} numbers within the joint limits: {', '.join(contract.joint_names)}",
-                found=self.park_pose,
+                found=f"{self.park_pose}: {err}",
                 remedy="move the arms to where they shall rest and copy the joints of the feedback topics",
-            )
+            ) from err
         return pose
 
     def bus_options(self) -> Mapping[str, Any]:
@@ -197,3 +195,15 @@ class DriverParams:
                 found=err,
                 remedy="start the sim node first; it writes this file (parameter can_port_file)",
             ) from err
+
+
+def _numbers(text: str, count: int) -> tuple[float, ...]:
+    """Numbers with commas.
+
+    Raises:
+        ValueError: There are more or fewer, or one is none.
+    """
+    numbers = tuple(float(word) for word in text.split(","))
+    if len(numbers) != count:
+        raise ValueError(f"{len(numbers)} numbers")
+    return numbers

@@ -8,9 +8,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cobotmagic_driver.backend import ArmFeedback, ArmHealth
 from cobotmagic_driver.codec import ArmCodec
 from finevla.contract.frame import NS_PER_S
@@ -158,7 +155,7 @@ class PiperReader:
             self._foreign = 0
         return [
             ArmFeedback(
-                values=self._values(counts),
+                values=ArmCodec.decode(counts),
                 stamp_ns=stamp_ns,
                 enabled=self._enabled,
                 arm_status=self._status,
@@ -169,10 +166,6 @@ class PiperReader:
             )
             for stamp_ns, counts in (self._samples.popleft() for _ in range(len(self._samples)))
         ]
-
-    @staticmethod
-    def _values(counts: tuple[int, ...]) -> NDArray[np.float64]:
-        return ArmCodec.decode(counts)
 
     def _read_motors(self, control_mode: int) -> None:
         slow = self._sdk.GetArmLowSpdInfoMsgs()

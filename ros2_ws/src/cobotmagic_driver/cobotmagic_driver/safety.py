@@ -9,6 +9,7 @@ Otherwise they brake, which the step before has proved to be possible.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,8 +75,7 @@ class Limiter:
 
     def __init__(self, contract: RobotContract, settings: SafetySettings) -> None:
         self._contract, self._settings = contract, settings
-        self._arm_joints = np.ones(contract.dof, dtype=bool)
-        self._arm_joints[list(contract.grippers.values())] = False
+        self._arm_joints = ~contract.is_gripper
         margin = np.where(self._arm_joints, settings.limit_margin_rad, 0.0)
         self._lower, self._upper = contract.lower + margin, contract.upper - margin
         self.limits = MotionLimits(
@@ -166,9 +166,19 @@ class Limiter:
             return "non_finite"
         if chunk.horizon > 1:
             speed = np.abs(np.diff(chunk.targets, axis=0)).max(axis=0) / chunk.dt_s
-            if (speed > self.limits.velocity * self._settings.chunk_speed_factor).any():
+            if self.is_too_fast(speed):
                 return "jump_rejected"
         return ""
+
+    def is_too_fast(self, speed: NDArray[np.float64], columns: Sequence[int] | None = None) -> bool:
+        """True where a plan asks for far more than the allowed speed.
+
+        Args:
+            speed: Largest speed of each joint, rad/s and m/s.
+            columns: Places of these joints in the vector; None: all fourteen.
+        """
+        allowed = self.limits.velocity if columns is None else self.limits.velocity[list(columns)]
+        return bool((speed > allowed * self._settings.chunk_speed_factor).any())
 
     def is_jump(self, target: NDArray[np.float64], previous: NDArray[np.float64]) -> bool:
         """True where an arm joint leaps further than a stream may between two targets."""
@@ -217,9 +227,13 @@ class Limiter:
     def brake(self, dt_s: float) -> NDArray[np.float64]:
         """Moves the command along the quickest way to rest; returns it, shape (14,)."""
         if not self._motion.is_at_rest:
-            self._motion = self._planner.stopping(self._motion).at(dt_s)
+            self._motion = self._braked(dt_s)
         self._target = self._motion.position
         return self.command
+
+    def _braked(self, dt_s: float) -> Motion:
+        """The motion `dt_s` later on the quickest way to rest."""
+        return self._planner.stopping(self._motion).at(dt_s)
 
     def _rate(
         self, target: NDArray[np.float64], allowed: NDArray[np.float64], dt_s: float
@@ -237,12 +251,12 @@ class Limiter:
         path = self._planner.stopping(wish)
         blocked = self._runs_past(path, *reach) | self._runs_past(path, self._lower, self._upper)
         if blocked.any():
-            wish = wish.mixed(self._planner.stopping(self._motion).at(dt_s), blocked)
+            wish = wish.mixed(self._braked(dt_s), blocked)
             path = self._planner.stopping(wish)
         if self._walls is None or self._walls.are_far(path):
             self._motion, self._waits = wish, False
             return
-        braked = self._planner.stopping(self._motion).at(dt_s)
+        braked = self._braked(dt_s)
         blocked = np.zeros_like(blocked)
         motion = wish
         for _column in COLUMNS:  # every round blocks at least one more arm

@@ -1,4 +1,4 @@
-"""What a node says of its streams on `/diagnostics`."""
+"""What a node says of itself and of its streams on `/diagnostics`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from collections.abc import Mapping
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from finevla_perception.stream_watch import Health
+
+
+def status(
+    name: str, level: bytes, text: str, values: Mapping[str, str], robot: str = ""
+) -> DiagnosticStatus:
+    """One line of `/diagnostics` with its values, by a name with its unit."""
+    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticStatus(level=level, name=name, message=text, hardware_id=robot, values=pairs)
 
 
 def stream_status(
@@ -28,9 +36,5 @@ def stream_status(
         "lost": str(health.lost),
         **{name: str(value) for name, value in (more or {}).items()},
     }
-    return DiagnosticStatus(
-        level=DiagnosticStatus.WARN if words else DiagnosticStatus.OK,
-        name=f"{node}: {health.topic}",
-        message=words or "as expected",
-        values=[KeyValue(key=key, value=value) for key, value in values.items()],
-    )
+    level = DiagnosticStatus.WARN if words else DiagnosticStatus.OK
+    return status(f"{node}: {health.topic}", level, words or "as expected", values)

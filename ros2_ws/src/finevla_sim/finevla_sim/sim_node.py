@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from finevla_msgs.msg import SceneTruth
 from finevla_msgs.srv import ResetScene, ScoreScene
 from finevla_perception.convert import ns_to_stamp
+from finevla_perception.diagnose import status
 from finevla_perception.run import REFUSED, run_node
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
@@ -179,20 +180,16 @@ class SimNode(Node):
             self.get_logger().warning(
                 f"{text}: this machine is too slow or too busy", throttle_duration_sec=10.0
             )
-        status = DiagnosticStatus(
-            level=DiagnosticStatus.WARN if slow else DiagnosticStatus.OK,
-            name="finevla_sim: real time",
-            message=text,
-            hardware_id=self.contract.name,
-        )
         figures = {
             "real_time_factor": health.real_time_factor,
             "given_up_s": health.given_up_s,
             "render_s": health.render_s,
             "dropped_images": float(self._cameras.dropped),
         }
-        status.values = [KeyValue(key=key, value=f"{value:.4f}") for key, value in figures.items()]
-        message = DiagnosticArray(status=[status])
+        values = {key: f"{value:.4f}" for key, value in figures.items()}
+        level = DiagnosticStatus.WARN if slow else DiagnosticStatus.OK
+        line = status("finevla_sim: real time", level, text, values, self.contract.name)
+        message = DiagnosticArray(status=[line])
         message.header.stamp = ns_to_stamp(time.time_ns())
         self._diagnostics.publish(message)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from finevla_perception.convert import ns_to_stamp
+from finevla_perception.diagnose import status
 
 from finevla_system.bringup_plan import NodeReport, NodeState, Report
 from finevla_system.heartbeats import Heartbeat
@@ -16,26 +17,17 @@ def overall_status(report: Report, phase: str, robot: str) -> DiagnosticStatus:
     busy = phase == "bringing up"
     level = DiagnosticStatus.WARN if busy and report.ok else DiagnosticStatus.OK
     level = level if report.ok else DiagnosticStatus.ERROR
-    values = [KeyValue(key=entry.node, value=str(entry.state)) for entry in report.nodes]
-    return DiagnosticStatus(
-        level=level,
-        name=f"{PREFIX}: bring-up",
-        message=f"{phase}: {report.summary}" if report.nodes else phase,
-        hardware_id=robot,
-        values=[KeyValue(key="phase", value=phase), *values],
-    )
+    text = f"{phase}: {report.summary}" if report.nodes else phase
+    values = {"phase": phase, **{entry.node: str(entry.state) for entry in report.nodes}}
+    return status(f"{PREFIX}: bring-up", level, text, values, robot)
 
 
 def node_status(entry: NodeReport, robot: str) -> DiagnosticStatus:
     """One lifecycle node."""
     fine = not entry.problem and entry.state is not NodeState.LOST
-    return DiagnosticStatus(
-        level=DiagnosticStatus.OK if fine else DiagnosticStatus.ERROR,
-        name=f"{PREFIX}: {entry.node}",
-        message=entry.problem or str(entry.state),
-        hardware_id=robot,
-        values=[KeyValue(key="state", value=str(entry.state))],
-    )
+    level = DiagnosticStatus.OK if fine else DiagnosticStatus.ERROR
+    values = {"state": str(entry.state)}
+    return status(f"{PREFIX}: {entry.node}", level, entry.problem or str(entry.state), values, robot)
 
 
 def heartbeat_status(beat: Heartbeat, robot: str) -> DiagnosticStatus:
@@ -46,9 +38,7 @@ def heartbeat_status(beat: Heartbeat, robot: str) -> DiagnosticStatus:
         level, message = DiagnosticStatus.OK, "alive"
     else:
         level, message = DiagnosticStatus.ERROR, f"silent for {beat.age_s:.1f} s; check its node"
-    return DiagnosticStatus(
-        level=level, name=f"{PREFIX}: topic {beat.name}", message=message, hardware_id=robot
-    )
+    return status(f"{PREFIX}: topic {beat.name}", level, message, {}, robot)
 
 
 def diagnostics(statuses: list[DiagnosticStatus], now_ns: int) -> DiagnosticArray:

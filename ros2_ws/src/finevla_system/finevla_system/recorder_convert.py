@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from finevla_msgs.msg import EpisodeMark
 from finevla_perception.convert import ns_to_stamp
-from finevla_perception.diagnose import stream_status
+from finevla_perception.diagnose import status, stream_status
 from finevla_perception.stream_watch import Health
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 
@@ -50,12 +50,9 @@ def diagnostics(
         for health in healths
         if health.expected_hz is not None
     ]
-    disk = DiagnosticStatus(
-        level=DiagnosticStatus.OK if room_s > LITTLE_ROOM_S else DiagnosticStatus.WARN,
-        name=f"{RECORDER_NODE}: disk",
-        message=f"room for {max(room_s, 0.0) / 60:.0f} minutes",
-        values=[KeyValue(key="recording", value=recording)],
-    )
+    level = DiagnosticStatus.OK if room_s > LITTLE_ROOM_S else DiagnosticStatus.WARN
+    room = f"room for {max(room_s, 0.0) / 60:.0f} minutes"
+    disk = status(f"{RECORDER_NODE}: disk", level, room, {"recording": recording})
     message = DiagnosticArray(status=[*statuses, disk])
     message.header.stamp = stamp
     return message

@@ -136,7 +136,7 @@ def summarize(tried: Sequence[Tried], skipped: Sequence[Skipped], contract: Robo
             found=f"{sum(row.refused for row in skipped if row.name == RIGHT)} refused",
             remedy="give a dataset whose words the policy knows; `finevla inspect BUNDLE` lists them",
         )
-    grippers = np.isin(np.arange(contract.dof), list(contract.grippers.values()))
+    grippers = contract.is_gripper
     return {
         "episodes": len(right),
         "frames": sum(len(row.error) for row in right),
