@@ -284,6 +284,19 @@ def test_park_goes_where_it_is_told():
     assert np.allclose(rig.sent()[:6], pose[:6], atol=0.01)
 
 
+def test_a_quick_way_to_the_parking_pose_does_not_run_past_it():
+    """Bug: at 3 rad/s the way asks for more acceleration than there is, and the arms overshot by 0.1 rad."""
+    rig = enabled(home_speed_rad_s=3.0)
+    pose = DriverParams().parking_pose(CONTRACT)
+    rig.loop.park(pose)
+    for _ in range(600):
+        rig.run(TICK_S)
+        low, high = np.minimum(CONTRACT.home, pose), np.maximum(CONTRACT.home, pose)
+        assert (rig.sent() >= low - 1e-6).all()
+        assert (rig.sent() <= high + 1e-6).all()
+    assert rig.code == "park_reached"
+
+
 @pytest.mark.parametrize("text", ["1,2,3", "a", ",".join(["9"] * 14), ",".join(["nan"] * 14)])
 def test_a_parking_pose_that_is_none_is_named(text):
     with pytest.raises(LaunchError, match="park_pose"):

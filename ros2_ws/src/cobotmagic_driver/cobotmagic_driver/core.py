@@ -160,9 +160,13 @@ class DriverCore:
         self._watch_following(now_ns)
         return None if self.machine.state == State.FAULT else Command(self._step(now_ns, dt_s), ARM_SIDES)
 
+    @property
+    def is_moving(self) -> bool:
+        """True while the arms are commanded to move."""
+        return self.machine.state in POWERED and not self.limiter.motion.is_at_rest
+
     def _moves_under_power(self) -> bool:
-        powered = self._had_torque and not self.arms.dark and self.machine.state in POWERED
-        return powered and not self.limiter.motion.is_at_rest
+        return self._had_torque and not self.arms.dark and self.is_moving
 
     def _watch_following(self, now_ns: int) -> None:
         """An arm that does not follow is held where it is; one that leaves its place by itself is a fault."""

@@ -143,8 +143,7 @@ class DriverNode(LifecycleNode):
         """Holds and stops sending; the arms keep their pose."""
         if self._loop is not None:
             self._park()
-            self._loop.hold()
-            time.sleep(2.0 / self.contract.rates_hz.feedback)
+            self._loop.settle()
             self._loop.release()
         return super().on_deactivate(state)
 
@@ -168,6 +167,7 @@ class DriverNode(LifecycleNode):
     def _close(self) -> None:
         if self._loop is not None:
             self._park()
+            self._loop.settle()
             self._loop.disconnect()
             self._loop = self._core = None
 

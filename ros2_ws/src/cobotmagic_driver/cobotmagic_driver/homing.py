@@ -45,6 +45,12 @@ class HomeMotion:
         """Time until the last target is the goal."""
         return self._split_s + self._arm_s
 
+    @property
+    def reach(self) -> Reach:
+        """Lowest and highest position of each joint on the way, shape (14,) each."""
+        goal = self._start + self._delta
+        return np.minimum(self._start, goal), np.maximum(self._start, goal)
+
     def target(self, elapsed_s: float) -> NDArray[np.float64]:
         """The target `elapsed_s` after the start, shape (14,), rad and m."""
         progress = np.where(
@@ -146,8 +152,8 @@ class Going:
         return Ending(self._code[1], text)
 
     def reach(self, _now_ns: int) -> Reach | None:
-        """Not needed: the way ends smoothly."""
-        return None
+        """Between start and goal: a way that asks for more acceleration than there is must not overshoot."""
+        return None if self._motion is None else self._motion.reach
 
     def clear(self) -> None:
         """Nothing was received."""

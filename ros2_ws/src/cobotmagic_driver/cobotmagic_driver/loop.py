@@ -25,6 +25,7 @@ from finevla.errors import DriverError
 
 PILED_UP = 20
 """So often an arm is read before the first tick: much may have come since anybody read."""
+BRAKE_TIMEOUT_S = 2.0
 ENABLE_EVERY_S = 0.05
 STOP_EVERY_S = 0.05
 
@@ -254,6 +255,13 @@ class DriverLoop:
         """Asks for the way to the parking pose, shape (14,); answers as `home` does."""
         with self._lock:
             return self._wait(self._core.go(PARK, pose, self._clock()))
+
+    def settle(self) -> None:
+        """Ends motion and waits until the arms are at rest, for as long as they can take to brake."""
+        self.hold()
+        deadline = time.monotonic() + BRAKE_TIMEOUT_S
+        while self.running and self._core.is_moving and time.monotonic() < deadline:
+            time.sleep(1.0 / self._contract.rates_hz.feedback)
 
     def release(self) -> None:
         """Ends the ticking; motion needs an enable from here on."""
