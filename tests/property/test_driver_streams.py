@@ -19,7 +19,7 @@ from cobotmagic_driver.core_types import CoreSettings
 from cobotmagic_driver.guard import Guard, GuardSettings
 from cobotmagic_driver.loop import DriverLoop
 from cobotmagic_driver.state_machine import COMMAND_SOURCES
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from finevla.contract import ARM_SIDES, load_contract
@@ -59,14 +59,8 @@ class Rig:
         self.enable()
 
     def enable(self) -> None:
-        self.begin_anew()
         self.loop.enable()
         self.tick()
-        self.begin_anew()
-
-    def begin_anew(self) -> None:
-        for segments in self.segments.values():
-            segments.append([])
 
     def tick(self) -> None:
         self.now_ns += TICK_NS
@@ -248,12 +242,24 @@ def require_frames(side: str, sent: np.ndarray) -> None:
         assert (decoded <= CONTRACT.upper[part] + 1e-12).all()
 
 
+ENABLE_IN_MOTION = [
+    ("tick", 1),
+    ("storm", 2, [0.0] * 14),
+    ("enable",),
+    ("tick", 1),
+    ("tick", 1),
+    ("reset",),
+]
+"""Bug: a reset that was refused let the braking end at once."""
+
+
 @settings(
     max_examples=STREAMS,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(st.sampled_from(COMMAND_SOURCES), st.lists(EVENT, min_size=3, max_size=14))
+@example("policy", ENABLE_IN_MOTION)
 def test_no_stream_of_commands_makes_a_frame_leave_its_limits(source, events):
     rig = Rig(source)
     for event in events:

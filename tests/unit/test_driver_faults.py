@@ -100,7 +100,13 @@ class Bench:
         self.loop.disconnect()
 
     def enable(self) -> tuple[bool, str]:
-        return self.loop.enable().result(10.0)
+        """On a busy machine an arm may be silent for longer than its timeout: then once more."""
+        for _ in range(5):
+            ok, why = self.loop.enable().result(10.0)
+            if ok or "sent no joints" not in why:
+                break
+            time.sleep(0.2)
+        return ok, why
 
     def start_moving(self, name: str) -> None:
         ok, why = self.enable()
@@ -296,7 +302,8 @@ def test_the_operators_stop_is_on_the_bus_at_once(bench, bus):
     assert not bench.enable()[0]
     assert bench.loop.reset() == ""
     assert wait_until(lambda: not any(bus.devices[side].enabled for side in ARM_SIDES))
-    assert bench.enable()[0]
+    ok, why = bench.enable()
+    assert ok, why
     ROWS.append(
         ("operator's stop", "STOPPED", "stopped", f"{took * 1e3:.0f}", "0", "reset_stop twice, then enable")
     )

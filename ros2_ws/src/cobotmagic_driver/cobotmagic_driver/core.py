@@ -11,12 +11,12 @@ from cobotmagic_driver.arms import Arms
 from cobotmagic_driver.backend import ArmFeedback
 from cobotmagic_driver.commands import Commands
 from cobotmagic_driver.core_types import Command, CoreSettings, Request
+from cobotmagic_driver.enabling import Enabling
 from cobotmagic_driver.homing import Going
 from cobotmagic_driver.safety import Limiter
 from cobotmagic_driver.sources import Source
 from cobotmagic_driver.state_machine import GOING, HOME, POWERED, State, StateMachine
 from cobotmagic_driver.watch import FollowWatch, Trouble
-from finevla.contract.frame import NS_PER_S
 from finevla.contract.robot import ARM_SIDES, RobotContract
 
 
@@ -35,10 +35,9 @@ class DriverCore:
         self._pose: NDArray[np.float64] | None = contract.home.copy()
         self._settled_s = 0.0
         self._going: Going | None = None
-        self._keep_grippers = False
         self._lost: set[str] = set()
         self._had_torque = False
-        self._enable_request: Request | None = None
+        self._enabling: Enabling | None = None
         self._arm_joints = np.flatnonzero(~contract.is_gripper)
         self._follow_watch = FollowWatch(settings.following_error_rad, settings.following_time_s)
 
@@ -75,16 +74,14 @@ class DriverCore:
             request.finish(False, refusal)
             return request
         self._abort("a new enable was asked for")
-        # What a gripper holds must not fall because the operator enables again.
-        self._keep_grippers = self._had_torque and not self.arms.dark
         self._hold("enabling", "the motors are being switched on")
-        self._enable_request = request
+        self._enabling = Enabling(request, self._had_torque and not self.arms.dark)
         return request
 
     @property
     def enabling(self) -> bool:
         """True while the backends shall ask for torque."""
-        return self._enable_request is not None
+        return self._enabling is not None
 
     def hold(self) -> None:
         """The operator wants no motion; the motors keep holding."""
@@ -127,8 +124,10 @@ class DriverCore:
 
     def reset(self) -> str:
         """Ends a stop; the caller tells the backends."""
-        self._had_torque = False
-        return self.machine.reset()
+        refusal = self.machine.reset()
+        if not refusal:
+            self._had_torque = False
+        return refusal
 
     def select_source(self, name: str) -> str:
         """Hands the arms over to another source; they hold, and go on as after any hold."""
@@ -149,10 +148,11 @@ class DriverCore:
         if self.machine.state == State.DISCONNECTED:
             return None
         troubles = self._watch(now_ns)
-        if self._enable_request is not None:
-            if self._moves_under_power():  # an enable during motion: brake first
-                return Command(self.limiter.brake(dt_s), ARM_SIDES)
-            self._continue_enable(self._enable_request, now_ns)
+        if self._enabling is not None:
+            braking = self._brake_before_enable(troubles, dt_s)
+            if braking is not None:
+                return braking
+            self._continue_enable(self._enabling, now_ns)
         if self.machine.state == State.FAULT:
             return self._wind_down(troubles, dt_s)
         if self.machine.state not in POWERED or self.enabling:
@@ -165,8 +165,13 @@ class DriverCore:
         """True while the arms are commanded to move."""
         return self.machine.state in POWERED and not self.limiter.motion.is_at_rest
 
-    def _moves_under_power(self) -> bool:
-        return self._had_torque and not self.arms.dark and self.is_moving
+    def _brake_before_enable(self, troubles: list[Trouble], dt_s: float) -> Command | None:
+        """Arms that move under power come to rest before an enable lets them begin anew."""
+        if self.machine.state == State.FAULT:
+            return self._wind_down(troubles, dt_s)
+        if self._had_torque and not self.arms.dark and self.is_moving:
+            return Command(self.limiter.brake(dt_s), ARM_SIDES)
+        return None
 
     def _watch_following(self, now_ns: int) -> None:
         """An arm that does not follow is held where it is; one that leaves its place by itself is a fault."""
@@ -235,27 +240,28 @@ class DriverCore:
             return None
         return Command(self.limiter.brake(dt_s), well)
 
-    def _continue_enable(self, request: Request, now_ns: int) -> None:
-        dark = self.arms.dark
-        if not dark:
-            pose = self._measured_with_grip() if self._keep_grippers else self.arms.measured()
-            self.limiter.reset(pose)
-            self._follow_watch.reset()
-            self._lost.clear()
-            self._pose = self.limiter.command
-            self.commands.clear()
-            self.machine.enabled()
-            self._had_torque = True
-            request.finish(True, "the motors of both arms hold; waiting for commands")
-            self._enable_request = None
-        elif now_ns - request.started_ns > self._settings.enable_timeout_s * NS_PER_S:
-            request.finish(
-                False,
-                f"the motors of the {' and '.join(dark)} arm did not report torque within "
-                f"{self._settings.enable_timeout_s:g} s: check power and the emergency stop button",
-            )
-            self._enable_request = None
-            self.machine.fault("enable_failed", request.message)
+    def _continue_enable(self, enabling: Enabling, now_ns: int) -> None:
+        if not self.arms.dark:
+            self._go_on_from(enabling)
+            enabling.request.finish(True, "the motors of both arms hold; waiting for commands")
+            self._enabling = None
+            return
+        given_up = enabling.overdue(self.arms.dark, now_ns, self._settings)
+        if given_up:
+            enabling.request.finish(False, given_up)
+            self._enabling = None
+            self.machine.fault("enable_failed", given_up)
+
+    def _go_on_from(self, enabling: Enabling) -> None:
+        """The motors hold: everything that was commanded before is forgotten, but not where the arms are."""
+        pose = self._measured_with_grip() if enabling.had_torque else self.arms.measured()
+        self.limiter.reset(enabling.beginning(self.limiter.command, pose, self._lost, self._contract))
+        self._follow_watch.reset()
+        self._lost.clear()
+        self._pose = pose
+        self.commands.clear()
+        self.machine.enabled()
+        self._had_torque = True
 
     def _watch(self, now_ns: int) -> list[Trouble]:
         troubles = self.arms.troubles(now_ns, self.enabling)
@@ -291,9 +297,9 @@ class DriverCore:
 
     def _abort(self, reason: str, keep_enable: bool = False) -> None:
         self._end_going(reason)
-        if self._enable_request is not None and not keep_enable:
-            self._enable_request.finish(False, reason)
-            self._enable_request = None
+        if self._enabling is not None and not keep_enable:
+            self._enabling.request.finish(False, reason)
+            self._enabling = None
 
     def _end_going(self, reason: str) -> None:
         if self._going is not None:

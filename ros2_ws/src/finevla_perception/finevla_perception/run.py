@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import rclpy
@@ -14,6 +17,18 @@ from finevla.errors import FineVLAError
 
 REFUSED = 2
 """Exit code where parameters, contract, device or files are wrong."""
+
+
+def _note_interrupts() -> threading.Event:
+    """Has Ctrl-C raise `KeyboardInterrupt` as ever, and leave a trace."""
+    seen = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        seen.set()
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
+    return seen
 
 
 def run_node[N: Node](
@@ -38,6 +53,7 @@ def run_node[N: Node](
         code: Gives the exit code of an ordinary end; 0 when None.
     """
     share_interpreter()
+    interrupted = _note_interrupts()
     rclpy.init(args=args)
     node: N | None = None
     try:
@@ -50,6 +66,11 @@ def run_node[N: Node](
             executor.spin_until_future_complete(until(node))
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # the ordinary end
+    except RuntimeError:
+        # rclpy 9.1.2 turns a KeyboardInterrupt that comes while a message is converted into "Unable to
+        # convert call argument", and says that a context is shut down in several ways.
+        if not interrupted.is_set() and rclpy.ok():
+            raise
     except FineVLAError as err:
         rclpy.logging.get_logger(name).fatal(str(err))
         return REFUSED
