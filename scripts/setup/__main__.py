@@ -1,4 +1,4 @@
-"""`make setup`: Debian packages, environment, ROS 2 workspace, LeRobot plugin; each only if missing."""
+"""`make setup`: Debian packages, environment, kernels, ROS 2 workspace, LeRobot plugin; each only if missing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import debian
 import environment
+import kernel
 import plugin
 import workspace
 from console import SetupError, say
@@ -23,6 +24,7 @@ def main() -> int:
             raise SetupError(f"{platform.machine()} is not supported: SAPIEN's wheels are for x86_64")
         debian.ensure()
         venv = environment.ensure(ROOT)
+        kernel.ensure(ROOT)
         workspace.ensure(ROOT, venv)
         plugin.ensure(ROOT, venv)
     except (SetupError, subprocess.CalledProcessError) as err:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from console import SetupError, run, say, size
 
-FILES = ("base", "bags", "sim", "robot", "realsense", "ros", "dev", "learn", "importers")
+FILES = ("base", "bags", "sim", "robot", "realsense", "ros", "dev", "learn", "importers", "curate")
 NEEDED_BYTES = 9e9
 ABSENT_ON_PURPOSE = {
     # requirement that is left out -> why

@@ -44,6 +44,10 @@ VERBS: Mapping[tuple[str, ...], tuple[str, str]] = {
         "finevla.stages.import_.verb",
         "make a LeRobot dataset of one that others recorded",
     ),
+    ("normalize",): (
+        "finevla.stages.normalize.verb",
+        "add the unified vector to LeRobot datasets and leave bad episodes out",
+    ),
     ("inspect",): ("finevla.stages.inspect.verb", "show what a bag, a dataset or a bundle holds"),
     ("train",): ("finevla.stages.train.verb", "train a policy on a dataset"),
     ("sweep",): (

@@ -1,0 +1,25 @@
+"""The compiled part of the distribution: the DTW kernels, loaded by ctypes. The rest is in pyproject.toml."""
+
+from setuptools import Extension, setup
+
+FOLDER = "src/finevla/stages/curate/dtw"
+setup(
+    ext_modules=[
+        Extension(
+            "finevla.stages.curate.dtw._lanes",
+            [f"{FOLDER}/lanes.cc"],
+            depends=[f"{FOLDER}/lanes.inc"],
+            language="c++",
+            extra_compile_args=[
+                *("-std=c++17", "-O3", "-Wno-psabi"),
+                *(
+                    "-fno-signed-zeros",
+                    "-fno-trapping-math",
+                    "-fno-math-errno",
+                    "-fno-exceptions",
+                    "-fno-rtti",
+                ),
+            ],
+        )
+    ]
+)

@@ -1,0 +1,1 @@
+"""Dynamic time warping of trajectories: compiled kernels, metrics, distances of whole groups."""

@@ -1,0 +1,90 @@
+"""Trajectories of a group one after the other, as the kernels read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finevla.errors import DatasetError
+
+MOST_FRAMES = 8192
+"""Longest trajectory: the kernels count a path's steps and gripper differences in one number."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Trajectories without names.
+
+    Attributes:
+        values: All frames, shape (sum of lengths, D), float32. A distance is defined as that of these
+            numbers in exact arithmetic; datasets hold no better ones.
+        starts: First frame of each, shape (n,), int64.
+        lengths: Number of frames of each, shape (n,), int32.
+    """
+
+    values: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, trajectories: Sequence[NDArray[np.floating]]) -> Series:
+        """Joins trajectories, shape (T, D) each.
+
+        Raises:
+            DatasetError: There are none, one is empty or too long, a number is not finite, or they have
+                not the same width.
+        """
+        problem = _problem(trajectories)
+        if problem:
+            raise DatasetError(
+                "these trajectories cannot be compared",
+                expected=f"1 to {MOST_FRAMES} frames each, of one width, all numbers finite",
+                found=problem,
+                remedy="leave the episode out; `finevla normalize` rejects such episodes by name",
+            )
+        lengths = np.array([len(t) for t in trajectories], dtype=np.int32)
+        starts = np.concatenate([[0], np.cumsum(lengths[:-1], dtype=np.int64)])
+        values = np.concatenate(trajectories).astype(np.float32, order="C")
+        return cls(values, starts.astype(np.int64), lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def width(self) -> int:
+        """Numbers per frame."""
+        return int(self.values.shape[1])
+
+    @cached_property
+    def wide(self) -> NDArray[np.float64]:
+        """The same numbers in double precision, shape (sum of lengths, D)."""
+        return self.values.astype(np.float64)
+
+    def __getitem__(self, k: int) -> NDArray[np.float32]:
+        return self.values[self.starts[k] : self.starts[k] + self.lengths[k]]
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """The longest first, of equal length the earlier first, shape (n,): neighbours fill a register well.
+
+        In a pair the one that comes first here is the query, so that a distance does not depend on which of
+        the two is asked for.
+        """
+        return np.argsort(-self.lengths.astype(np.int64), kind="stable")
+
+
+def _problem(trajectories: Sequence[NDArray[np.floating]]) -> str:
+    if not trajectories:
+        return "no trajectory"
+    for k, trajectory in enumerate(trajectories):
+        if trajectory.ndim != 2 or trajectory.shape[1] != trajectories[0].shape[1]:
+            return f"shape {trajectory.shape} at place {k}, {trajectories[0].shape} at place 0"
+        if not 1 <= len(trajectory) <= MOST_FRAMES:
+            return f"{len(trajectory)} frames at place {k}"
+        if not np.isfinite(trajectory).all():
+            return f"a number that is not finite at place {k}"
+    return ""

@@ -1,0 +1,1 @@
+"""`finevla normalize`: canonical vectors of any robot, and episodes that can be trusted."""
