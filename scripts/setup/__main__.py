@@ -1,4 +1,4 @@
-"""`make setup`: Debian packages, environment, kernels, ROS 2 workspace, LeRobot plugin; each only if missing."""
+"""`make setup`: packages, environment, kernels, ROS 2 workspace, LeRobot plugin; each only if missing."""
 
 from __future__ import annotations
 

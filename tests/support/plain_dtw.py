@@ -8,7 +8,7 @@ import numpy as np
 
 
 def band_of_dtaidistance(window, n, m):
-    """Columns of row i as dtaidistance's documentation gives them: |i - j| < window, wider by the difference."""
+    """Cells of dtaidistance's band: |i - j| < window, wider by the difference of the lengths."""
     return lambda i, j: i - max(0, n - m) - window + 1 <= j < i + max(0, m - n) + window
 
 

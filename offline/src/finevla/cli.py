@@ -48,6 +48,10 @@ VERBS: Mapping[tuple[str, ...], tuple[str, str]] = {
         "finevla.stages.normalize.verb",
         "add the unified vector to LeRobot datasets and leave bad episodes out",
     ),
+    ("curate",): (
+        "finevla.stages.curate.verb",
+        "find the ways in which each task is done, and keep one episode of each",
+    ),
     ("inspect",): ("finevla.stages.inspect.verb", "show what a bag, a dataset or a bundle holds"),
     ("train",): ("finevla.stages.train.verb", "train a policy on a dataset"),
     ("sweep",): (

@@ -14,8 +14,8 @@ PATTERN = "_lanes*.so"
 VARIANTS = ("base", "avx2")
 """Instruction sets of which the library holds a variant, the quickest last."""
 
-_COMMON = [ctypes.c_int, *[ctypes.c_void_p] * 3]
-_PAIRS = [ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_double, ctypes.c_void_p]
+_COMMON: list[Any] = [ctypes.c_int, *[ctypes.c_void_p] * 3]
+_PAIRS: list[Any] = [ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_double, ctypes.c_void_p]
 
 
 class PathMetric(ctypes.Structure):
@@ -50,12 +50,13 @@ def kernels() -> ctypes.CDLL:
             "use --backend dtaidistance",
         )
     library = ctypes.CDLL(str(found[0]))
-    for name, own in (("squared", [ctypes.c_int32]), ("path", [ctypes.POINTER(PathMetric)])):
+    kinds: dict[str, list[Any]] = {"squared": [ctypes.c_int32], "path": [ctypes.POINTER(PathMetric)]}
+    for name, own in kinds.items():
         for precision in ("f32", "f64"):
             function = getattr(library, f"finevla_dtw_{name}_{precision}")
             function.argtypes, function.restype = [*_COMMON, *own, *_PAIRS], ctypes.c_int
     bounds = library.finevla_dtw_bounds_f32
-    few = [ctypes.c_int32] * 4
+    few: list[Any] = [ctypes.c_int32] * 4
     bounds.argtypes = [*_COMMON, *few, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
     bounds.restype = ctypes.c_int
     return library

@@ -1,0 +1,91 @@
+"""Distances of a group: through our kernels, or through dtaidistance, in blocks that a worker can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finevla.errors import FineVLAError, SetupError
+from finevla.stages.curate.cluster.sparse import Edges
+from finevla.stages.curate.dtw.lanes import Lanes, condensed, rows
+from finevla.stages.curate.dtw.metric import prepared
+from finevla.stages.curate.dtw.series import Series
+from finevla.stages.curate.group import BOUNDS
+from finevla.stages.curate.settings import GroupSettings
+
+Rows = NDArray[np.float64]
+"""Pairs with their distances, shape (K, 3): one trajectory, the other, the distance."""
+
+
+def lanes_of(trajectories: Sequence[NDArray[np.float64]], settings: GroupSettings, arms: int) -> Lanes:
+    """The kernels for a group, its numbers scaled as the metric wants them.
+
+    Args:
+        trajectories: Shape (T, D) each.
+        settings: How.
+        arms: Arms in a frame.
+    """
+    metric = replace(settings.metric, arms=arms)
+    return Lanes(Series.of(prepared(metric, list(trajectories))), metric)
+
+
+def pairs_of(lanes: Lanes, settings: GroupSettings, first: int, last: int, threads: int = 1) -> Rows:
+    """Distances of the queries at the places `first` to `last` of `Series.order` to all that come after them.
+
+    In threshold mode only those that may be within the threshold.
+    """
+    places = range(first, min(last, len(lanes.series) - 1))
+    if settings.backend == "dtaidistance":
+        found = (_by_dtaidistance(lanes, place, settings) for place in places)
+    else:
+        limit = BOUNDS.reach(settings.threshold) if settings.sparse else np.inf
+        found = (
+            _joined(query, others, values) for query, others, values in rows(lanes, places, threads, limit)
+        )
+    return np.concatenate([np.zeros((0, 3)), *found])
+
+
+def _joined(query: int, others: NDArray[np.int32], values: NDArray[np.float64]) -> Rows:
+    return np.stack([np.full(len(others), query, dtype=np.float64), others, values], axis=1)
+
+
+def _by_dtaidistance(lanes: Lanes, place: int, settings: GroupSettings) -> Rows:
+    """The same through dtaidistance 2.5.1, for `sqeuclid` only."""
+    try:
+        from dtaidistance import dtw_ndim
+    except ImportError as err:
+        raise SetupError(
+            "dtaidistance is not installed", found=err, remedy="pip install 'finevla[curate]'"
+        ) from err
+    if lanes.metric.name != "sqeuclid":
+        raise FineVLAError(
+            "dtaidistance cannot compute this metric",
+            expected="--metric sqeuclid",
+            found=lanes.metric.name,
+            remedy="use --backend lanes, or that metric",
+        )
+    series, metric = lanes.series, lanes.metric
+    query, others = int(series.order[place]), series.order[place + 1 :].astype(np.int32)
+    frames = [series[k].astype(np.float64) for k in (query, *others)]
+    limit = BOUNDS.reach(settings.threshold) if settings.sparse else None
+    block = ((0, 1), (1, len(frames)))
+    values = dtw_ndim.distance_matrix_fast(
+        frames, block=block, window=metric.window, max_dist=limit, compact=True, parallel=False
+    )
+    near = np.isfinite(values)
+    return _joined(query, others[near], np.asarray(values)[near])
+
+
+def as_condensed(n: int, pairs: Rows) -> NDArray[np.float64]:
+    """A condensed vector of all pairs of n trajectories."""
+    whole = np.full(n * (n - 1) // 2, np.nan)
+    whole[condensed(n, pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64))] = pairs[:, 2]
+    return whole
+
+
+def as_edges(n: int, pairs: Rows) -> Edges:
+    """The pairs of n trajectories that may be within the threshold."""
+    return Edges(n, pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64), pairs[:, 2])

@@ -1,0 +1,134 @@
+"""One group: from trajectories to clusters, representatives and outliers. Exact, whatever computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from finevla.stages.curate.cluster.certify import certified_recursive, certify
+from finevla.stages.curate.cluster.certify_edges import certified_at
+from finevla.stages.curate.cluster.condensed import FloatArray, IntArray, clusters_of
+from finevla.stages.curate.cluster.cut import Gap
+from finevla.stages.curate.cluster.medoids import (
+    Lookup,
+    k_medoids,
+    medoids_of,
+    random_representatives,
+    representatives,
+)
+from finevla.stages.curate.cluster.mended import Bounds, MendedDistances
+from finevla.stages.curate.cluster.outliers import Outlier, outliers
+from finevla.stages.curate.cluster.recurse import leaf_labels
+from finevla.stages.curate.cluster.sparse import Edges
+from finevla.stages.curate.cluster.tree import Tree
+from finevla.stages.curate.dtw.lanes import Lanes
+from finevla.stages.curate.dtw.metric import RELATIVE_ERROR
+from finevla.stages.curate.settings import GroupSettings
+
+BOUNDS = Bounds(relative=RELATIVE_ERROR, absolute=1e-9)
+"""How far distances of the kernels may be off; the second for trajectories that are all but equal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clustered:
+    """What came out of a group of n trajectories; all numbers are places in the group.
+
+    Attributes:
+        clusters: Sorted members of each, by lowest member.
+        medoids: Of each cluster.
+        representatives: Those that stand for the group, sorted.
+        outliers: Members that do not belong; never representatives of a cluster of several.
+        paths: Where each cluster is in the recursion; empty without one.
+        tree: The dendrogram, where there is one.
+        gap: How clear the cut is, where it was cut at a gap.
+        distances: Condensed, where all pairs were computed.
+        to_medoid: Distance of each to the medoid of its cluster, shape (n,).
+        recomputed: Pairs that were computed in double precision to settle a decision.
+    """
+
+    clusters: list[IntArray]
+    medoids: list[int]
+    representatives: list[int]
+    outliers: list[Outlier]
+    paths: list[str]
+    tree: Tree | None
+    gap: Gap | None
+    distances: FloatArray | None
+    to_medoid: FloatArray
+    recomputed: int
+
+
+class PairLookup:
+    """Exact distances that are computed when they are asked for; see `medoids.Lookup`."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self.computed = 0
+
+    def between(self, item: int, members: IntArray) -> FloatArray:
+        """Distances (len(members),) from an item to members; 0 to itself."""
+        others = members[members != item]
+        row = np.zeros(len(members))
+        if len(others):
+            pairs = np.stack([np.full(len(others), item, dtype=np.int64), others], axis=1)
+            row[members != item] = self._lanes.exact(pairs)
+            self.computed += len(others)
+        return row
+
+    def sums(self, members: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Sum of distances of each member to the others, twice: nothing is in doubt."""
+        sums = np.array([self.between(int(item), members).sum() for item in members])
+        return sums, sums
+
+
+def from_distances(lanes: Lanes, approximate: FloatArray, settings: GroupSettings) -> Clustered:
+    """Clusters of a group of which all distances are known but for rounding.
+
+    Args:
+        lanes: Computes exact distances where a decision asks for them.
+        approximate: Condensed distances, shape (n (n - 1) / 2,), within `BOUNDS`.
+        settings: How.
+    """
+    mended = MendedDistances(approximate, BOUNDS, lanes.exact)
+    n, tree, gap, paths = mended.n, None, None, []
+    if settings.cut == "kmedoids":
+        mended.mend_all()
+        labels = k_medoids(mended.values, min(settings.k, n)).labels
+    elif settings.cut == "recursive":
+        leaves = certified_recursive(mended, replace(settings.recursive, linkage=settings.linkage))
+        leaves = sorted(leaves, key=lambda leaf: int(leaf.members[0]))
+        labels, paths = leaf_labels(leaves), [leaf.path for leaf in leaves]
+        tree = certify(mended, settings.linkage).tree
+    else:
+        found = certify(mended, settings.linkage, settings.tree_cut(n))
+        labels, tree, gap = found.labels, found.tree, found.gap
+    whole = _finished(labels, mended, settings)
+    return replace(
+        whole, paths=paths, tree=tree, gap=gap, distances=mended.values, recomputed=mended.recomputed
+    )
+
+
+def from_edges(lanes: Lanes, edges: Edges, settings: GroupSettings) -> Clustered:
+    """Clusters of a group at a threshold, from the pairs that may be within it."""
+    found = certified_at(edges, settings.threshold, settings.linkage, BOUNDS, lanes.exact)
+    lookup = PairLookup(lanes)
+    whole = _finished(found.labels, lookup, settings)
+    return replace(whole, recomputed=found.recomputed + lookup.computed)
+
+
+def _finished(labels: IntArray, lookup: Lookup, settings: GroupSettings) -> Clustered:
+    """Medoids, outliers and representatives of a partition."""
+    clusters = clusters_of(labels)
+    centers = medoids_of(lookup, clusters)
+    odd = outliers(lookup, clusters, centers, settings.outlier_score)
+    if settings.random_representatives:
+        chosen = random_representatives(clusters, settings.seed)
+    else:
+        budget = len(clusters) if settings.budget is None else settings.budget
+        excluded = frozenset(outlier.item for outlier in odd)
+        chosen = [item for some in representatives(lookup, clusters, budget, excluded) for item in some]
+    to_medoid = np.zeros(len(labels))
+    for members, center in zip(clusters, centers, strict=True):
+        to_medoid[members] = lookup.between(center, members)
+    return Clustered(clusters, centers, sorted(chosen), odd, [], None, None, None, to_medoid, 0)

@@ -1,0 +1,184 @@
+"""The stage: read, plan, do the jobs, join the results. A run that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finevla.errors import FineVLAError
+from finevla.files import write_json, write_jsonl
+from finevla.stages.curate import cost, outcome
+from finevla.stages.curate.engine import EngineName, run_jobs
+from finevla.stages.curate.plan import Job, cells_of, lengths_of, plan
+from finevla.stages.curate.read import Source, episodes
+from finevla.stages.curate.settings import GroupSettings
+from finevla.stages.curate.store import INDEX, Store, mixed_tasks, open_store, write_store
+from finevla.stages.curate.work import SETTINGS, result_path
+from finevla.stages.report import atomic_directory, progress, write_report
+
+PLAN, LOCK = "plan.json", ".lock"
+MATRICES = "matrices"
+FINISHED = {
+    "page": "report.html",
+    "groups": "groups.jsonl",
+    "episodes": "episodes.jsonl",
+    "kept": "kept.jsonl",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run.
+
+    Attributes:
+        settings: How groups become clusters.
+        fewest: Groups of fewer members are kept whole.
+        engine: Who does the jobs.
+        workers: How many at a time.
+        address: Of a Ray cluster.
+        resume: Whether to go on with what an earlier run has left.
+    """
+
+    settings: GroupSettings
+    fewest: int = 3
+    engine: EngineName = "pool"
+    workers: int = 1
+    address: str = ""
+    resume: bool = False
+
+
+def work_folder(out: Path) -> Path:
+    """Where a run keeps what it has done until it is complete."""
+    return out.parent / f"{out.name}.work"
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """A second run on the folder is refused."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise FineVLAError(
+                "another run is at work here",
+                where=folder,
+                expected="one run at a time",
+                remedy="wait for it, or give another --out",
+            ) from err
+        yield
+
+
+def curate(
+    sources: Sequence[Source], out: Path, run: Run, config: Any, page: Callable[[Path], Any] | None
+) -> dict[str, Any]:
+    """Does all of it and writes `out`.
+
+    Args:
+        sources: Normalized datasets.
+        out: Folder of the results; must not exist.
+        run: How.
+        config: What is written into the report as configuration.
+        page: Makes the page of the finished folder; None: none is made.
+
+    Raises:
+        FineVLAError: `out` exists, an unfinished run is there, or a group is too large.
+    """
+    began = time.monotonic()
+    folder = work_folder(out)
+    with _held(folder):
+        store, jobs = prepare(sources, folder, run)
+        done = run_jobs(folder, jobs, run.engine, run.workers, run.address)
+        results = collect(folder, jobs)
+        with atomic_directory(out) as part:
+            counts = _write(part, store, results, run)
+            counts = {**counts, "jobs": len(jobs), "jobs_done_now": done}
+            seconds = time.monotonic() - began
+            write_report(part, "curate", config, counts, seconds, store.rejected)
+            if page is not None:
+                page(part)
+    shutil.rmtree(folder)
+    return {**counts, "rejected": len(store.rejected), "seconds": round(seconds, 2)}
+
+
+def prepare(sources: Sequence[Source], folder: Path, run: Run) -> tuple[Store, list[Job]]:
+    """Reads the datasets and plans the jobs, or takes over what an earlier run has read and planned."""
+    key = _key(sources, run)
+    path = folder / PLAN
+    if path.is_file():
+        before = json.loads(path.read_text("utf-8"))
+        if not run.resume or before["key"] != key:
+            raise FineVLAError(
+                "an unfinished run is there",
+                where=folder,
+                expected="none, or --resume with the same datasets and settings",
+                found="other datasets or settings"
+                if before["key"] != key
+                else "the same datasets and settings",
+                remedy="add --resume, or remove the folder",
+            )
+        jobs = [Job(**{**job, "groups": tuple(job["groups"])}) for job in before["jobs"]]
+        return open_store(folder), jobs
+    (folder / INDEX).unlink(missing_ok=True)
+    store = write_store(folder, _read(sources, run.settings))
+    jobs = plan(store, run.settings, run.fewest)
+    write_json(folder / SETTINGS, run.settings.to_json())
+    partial = folder / f".{PLAN}.part"
+    write_json(partial, {"key": key, "jobs": [asdict(job) for job in jobs]})
+    partial.replace(path)
+    return store, jobs
+
+
+def _key(sources: Sequence[Source], run: Run) -> str:
+    told = [[s.name, s.identity] for s in sources], run.settings.to_json(), run.fewest
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _read(sources: Sequence[Source], settings: GroupSettings) -> Iterator[Any]:
+    with progress("episodes") as bar:
+        row = bar.add_task("reading", total=sum(len(source.opened.rows) for source in sources))
+        for source in sources:
+            for item in episodes(source, settings.metric.name):
+                bar.advance(row)
+                yield item
+
+
+def collect(folder: Path, jobs: Sequence[Job]) -> dict[int, outcome.Result]:
+    """The results of all groups that were compared, by number."""
+    found: dict[int, outcome.Result] = {}
+    for job in jobs:
+        if job.kind != "block":
+            for result in json.loads(result_path(folder, job).read_text("utf-8")):
+                found[int(result["number"])] = result
+    return dict(sorted(found.items()))
+
+
+def _write(part: Path, store: Store, results: Mapping[int, outcome.Result], run: Run) -> dict[str, Any]:
+    lines = outcome.fates(store, results)
+    documents = []
+    for number, result in results.items():
+        matrix = None
+        if result["distances"] is not None:
+            matrix = f"{MATRICES}/{outcome.group_name(number)}.npy"
+            (part / MATRICES).mkdir(exist_ok=True)
+            np.save(part / matrix, np.array(result["distances"], dtype=np.float32), allow_pickle=False)
+        documents.append(outcome.group_document(store, number, result, run.settings, matrix))
+    write_jsonl(part / FINISHED["groups"], documents)
+    write_jsonl(part / FINISHED["episodes"], lines)
+    write_jsonl(part / FINISHED["kept"], (line for line in lines if line.kept))
+    counts = outcome.counts(store, lines, results)
+    cells = sum(float(cells_of(lengths_of(store, store.groups[number])).sum()) for number in results)
+    sizes = [len(store.groups[number].members) for number in results]
+    frames = float(np.mean([episode.frames for episode in store.episodes])) if store.episodes else 0.0
+    told = cost.model(sizes, frames, cells, sum(result["seconds"] for result in results.values()))
+    return {**counts, "mixed_embodiments": mixed_tasks(store), "cost": told}

@@ -1,0 +1,151 @@
+"""All trajectories of a run on disk: one file of frames, one of episodes; workers read their group."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finevla.stages.curate.read import Episode
+from finevla.stages.report import Rejected
+
+FRAMES, INDEX = "frames.f32", "index.json"
+ROUNDED = 4
+"""Decimals to which two recordings of one episode agree: joints to 0.1 mrad, positions to 0.1 mm."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Episodes that are compared with each other.
+
+    Attributes:
+        task: What was to be done.
+        embodiment: Robot and arms.
+        arms: Number of arms.
+        members: Numbers of its episodes in the store, shape (n,).
+    """
+
+    task: str
+    embodiment: str
+    arms: int
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Store:
+    """What was read.
+
+    Attributes:
+        folder: Where it is.
+        episodes: Episodes that can be compared; the place is their number.
+        offsets: Where each begins in the file, in numbers, shape (n + 1,).
+        rejected: Episodes that cannot be compared.
+        duplicates: Number of an episode -> number of the earlier one that holds the same frames.
+        groups: Episodes by task and embodiment, without duplicates, in the order of their first member.
+    """
+
+    folder: Path
+    episodes: tuple[Episode, ...]
+    offsets: NDArray[np.int64]
+    rejected: tuple[Rejected, ...]
+    duplicates: dict[int, int]
+    groups: tuple[Group, ...]
+
+    def frames(self, number: int) -> NDArray[np.float32]:
+        """The frames of an episode, shape (T, D)."""
+        start, end = self.offsets[number : number + 2]
+        return np.array(self._file[start:end]).reshape(self.episodes[number].frames, -1)
+
+    @cached_property
+    def _file(self) -> NDArray[np.float32]:
+        return np.memmap(self.folder / FRAMES, dtype=np.float32, mode="r")
+
+    def of_group(self, group: Group) -> list[NDArray[np.float64]]:
+        """The frames of all members of a group, in their order."""
+        return [self.frames(number).astype(np.float64) for number in group.members]
+
+
+def task_key(task: str) -> str:
+    """By which tasks are the same: without capitals, full stop and extra blanks."""
+    return " ".join(task.casefold().split()).rstrip(" .")
+
+
+def write_store(folder: Path, items: Iterable[tuple[Episode, NDArray[np.float32]] | Rejected]) -> Store:
+    """Writes what is read, one episode at a time, and returns it opened."""
+    folder.mkdir(parents=True, exist_ok=True)
+    episodes: list[Episode] = []
+    rejected: list[Rejected] = []
+    offsets = [0]
+    first: dict[bytes, int] = {}
+    duplicates: dict[int, int] = {}
+    with (folder / FRAMES).open("wb") as file:
+        for item in items:
+            if isinstance(item, Rejected):
+                rejected.append(item)
+                continue
+            episode, frames = item
+            number = len(episodes)
+            digest = hashlib.sha256(episode.embodiment.encode() + _rounded(frames).tobytes()).digest()
+            if first.setdefault(digest, number) != number:
+                duplicates[number] = first[digest]
+            episodes.append(episode)
+            offsets.append(offsets[-1] + frames.size)
+            file.write(np.ascontiguousarray(frames, dtype=np.float32).tobytes())
+    document = {
+        "episodes": [asdict(episode) for episode in episodes],
+        "offsets": offsets,
+        "rejected": [asdict(item) for item in rejected],
+        "duplicates": sorted(duplicates.items()),
+    }
+    partial = folder / f".{INDEX}.part"
+    partial.write_text(json.dumps(document), "utf-8")
+    partial.replace(folder / INDEX)
+    return open_store(folder)
+
+
+def _rounded(frames: NDArray[np.float32]) -> NDArray[np.int64]:
+    rounded: NDArray[np.int64] = np.round(frames.astype(np.float64) * 10**ROUNDED).astype(np.int64)
+    return rounded
+
+
+def open_store(folder: Path) -> Store:
+    """Opens what `write_store` wrote."""
+    document = json.loads((folder / INDEX).read_text("utf-8"))
+    episodes = tuple(Episode(**row) for row in document["episodes"])
+    duplicates = {int(one): int(other) for one, other in document["duplicates"]}
+    return Store(
+        folder,
+        episodes,
+        np.array(document["offsets"], dtype=np.int64),
+        tuple(Rejected(**row) for row in document["rejected"]),
+        duplicates,
+        _groups(episodes, duplicates),
+    )
+
+
+def _groups(episodes: tuple[Episode, ...], duplicates: dict[int, int]) -> tuple[Group, ...]:
+    found: dict[tuple[str, str], list[int]] = {}
+    for number, episode in enumerate(episodes):
+        if number not in duplicates:
+            found.setdefault((task_key(episode.task), episode.embodiment), []).append(number)
+    return tuple(
+        Group(episodes[m[0]].task, episodes[m[0]].embodiment, episodes[m[0]].arms, tuple(m))
+        for m in found.values()
+    )
+
+
+def mixed_tasks(store: Store) -> dict[str, list[str]]:
+    """Tasks that were recorded with several embodiments, which are compared apart, and with which."""
+    times = Counter(task_key(group.task) for group in store.groups)
+    mixed: dict[str, list[str]] = {}
+    for group in store.groups:
+        if times[task_key(group.task)] > 1:
+            mixed.setdefault(group.task, []).append(group.embodiment)
+    return mixed

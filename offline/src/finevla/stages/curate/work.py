@@ -1,0 +1,135 @@
+"""A job, done by whoever has the folder: a process here, or a machine of a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finevla.stages.curate.cluster.tree import embed
+from finevla.stages.curate.distances import Rows, as_condensed, as_edges, lanes_of, pairs_of
+from finevla.stages.curate.group import Clustered, from_distances, from_edges
+from finevla.stages.curate.plan import Job
+from finevla.stages.curate.settings import GroupSettings
+from finevla.stages.curate.store import Store, open_store
+
+SETTINGS, DONE = "settings.json", "done"
+DRAWN = 600
+"""Members up to which a group's distances, tree and map are kept to be looked at."""
+
+
+def result_path(folder: Path, job: Job) -> Path:
+    """Where the result of a job is, once it is whole."""
+    return folder / DONE / f"{job.name}.{'npy' if job.kind == 'block' else 'json'}"
+
+
+def run_job(folder: Path, job: Job) -> Path:
+    """Does a job unless it was done before; its result appears whole or not at all.
+
+    Args:
+        folder: The run, with the store, the settings and the results.
+        job: What to do.
+    """
+    path = result_path(folder, job)
+    if path.exists():
+        return path
+    store, settings = _opened(folder)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with partial.open("wb") as file:
+        if job.kind == "block":
+            np.save(file, _block(store, settings, job), allow_pickle=False)
+        else:
+            whole = job.kind == "groups"
+            results = [
+                _whole(store, settings, number) if whole else _finish(folder, store, settings, number)
+                for number in job.groups
+            ]
+            file.write(json.dumps(results).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return path
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: Path) -> tuple[Store, GroupSettings]:
+    """The run, read once by each worker."""
+    return open_store(folder), GroupSettings.from_json(json.loads((folder / SETTINGS).read_text("utf-8")))
+
+
+def _block(store: Store, settings: GroupSettings, job: Job) -> Rows:
+    group = store.groups[job.groups[0]]
+    lanes = lanes_of(store.of_group(group), settings, group.arms)
+    return pairs_of(lanes, settings, job.first, job.last)
+
+
+def _whole(store: Store, settings: GroupSettings, number: int) -> dict[str, Any]:
+    group = store.groups[number]
+    lanes = lanes_of(store.of_group(group), settings, group.arms)
+    began = time.perf_counter()
+    pairs = pairs_of(lanes, settings, 0, len(group.members))
+    return _clustered(store, settings, number, pairs, began)
+
+
+def _finish(folder: Path, store: Store, settings: GroupSettings, number: int) -> dict[str, Any]:
+    began = time.perf_counter()
+    blocks = sorted((folder / DONE).glob(f"block-{number:06d}-*.npy"))
+    pairs = np.concatenate([np.load(block, allow_pickle=False) for block in blocks])
+    return _clustered(store, settings, number, pairs, began)
+
+
+def _clustered(
+    store: Store, settings: GroupSettings, number: int, pairs: Rows, began: float
+) -> dict[str, Any]:
+    group = store.groups[number]
+    n = len(group.members)
+    lanes = lanes_of(store.of_group(group), settings, group.arms)
+    if settings.sparse:
+        found = from_edges(lanes, as_edges(n, pairs), settings)
+    else:
+        found = from_distances(lanes, as_condensed(n, pairs), settings)
+    return {"number": number, "seconds": time.perf_counter() - began, **_plain(found, n)}
+
+
+def _plain(found: Clustered, n: int) -> Mapping[str, Any]:
+    """What the last step needs, in JSON; numbers are places in the group."""
+    drawn = found.distances is not None and n <= DRAWN
+    gap = found.gap
+    return {
+        "clusters": [members.tolist() for members in found.clusters],
+        "medoids": found.medoids,
+        "representatives": found.representatives,
+        "outliers": [{**asdict(o), "reason": str(o.reason)} for o in found.outliers],
+        "paths": found.paths,
+        "gap": None if gap is None else {"k": gap.k, "best": _finite(gap.best), "ratio": _finite(gap.ratio)},
+        "heights": [] if found.tree is None else np.sort(found.tree.heights)[::-1][:32].tolist(),
+        "tree": found.tree.merges.tolist() if drawn and found.tree is not None else None,
+        "distances": found.distances.astype(np.float32).tolist()
+        if drawn and found.distances is not None
+        else None,
+        "embedding": _map(found, n) if drawn else None,
+        "to_medoid": found.to_medoid.tolist(),
+        "recomputed": found.recomputed,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _map(found: Clustered, n: int) -> list[list[float]]:
+    """Places on a plane, as far from each other as the trajectories (classical scaling), shape (n, 2)."""
+    flat = np.zeros((n, 2))
+    if found.distances is not None and n > 1:
+        places = embed(found.distances, 2)
+        flat[:, : places.shape[1]] = places
+    rounded: list[list[float]] = np.round(flat, 6).tolist()
+    return rounded
