@@ -1,5 +1,7 @@
 """The compiled part of the distribution: the DTW kernels, loaded by ctypes. The rest is in pyproject.toml."""
 
+from pathlib import Path
+
 from setuptools import Extension, setup
 
 FOLDER = "src/finevla/stages/curate/dtw"
@@ -8,7 +10,7 @@ setup(
         Extension(
             "finevla.stages.curate.dtw._lanes",
             [f"{FOLDER}/lanes.cc"],
-            depends=[f"{FOLDER}/lanes.inc"],
+            depends=sorted(str(path) for path in Path(FOLDER).glob("*.inc")),
             language="c++",
             extra_compile_args=[
                 *("-std=c++17", "-O3", "-Wno-psabi"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from console import SetupError, say
 
 FOLDER = Path("offline") / "src" / "finevla" / "stages" / "curate" / "dtw"
-SOURCES = ("lanes.cc", "lanes.inc")
+SOURCES = "*.cc", "*.inc"
 FLAGS = (
     *("-std=c++17", "-O3", "-fPIC", "-shared", "-Wno-psabi"),
     *("-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno", "-fno-exceptions", "-fno-rtti"),
@@ -23,8 +23,8 @@ def ensure(root: Path) -> None:
     """Compiles the library unless it is there and of these sources."""
     folder = root / FOLDER
     digest = hashlib.sha256(" ".join(FLAGS).encode())
-    for name in SOURCES:
-        digest.update((folder / name).read_bytes())
+    for path in sorted(path for pattern in SOURCES for path in folder.glob(pattern)):
+        digest.update(path.read_bytes())
     library, stamp = folder / "_lanes.so", folder / "_lanes.stamp"
     if library.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest():
         say("DTW kernels: up to date")

@@ -59,17 +59,35 @@ class Clustered:
     recomputed: int
 
 
-class PairLookup:
-    """Exact distances that are computed when they are asked for; see `medoids.Lookup`."""
+class EdgeLookup:
+    """Distances within the clusters of a threshold; see `medoids.Lookup`.
 
-    def __init__(self, lanes: Lanes) -> None:
+    Sums come from the edges that are known anyway, where a cluster has all of them; a cluster of complete
+    linkage has. All others are computed.
+    """
+
+    def __init__(self, lanes: Lanes, edges: Edges, clusters: list[IntArray]) -> None:
         self._lanes = lanes
+        self._rows: dict[tuple[int, int, int], FloatArray] = {}
         self.computed = 0
+        labels, places = np.empty(edges.n, dtype=np.int64), np.empty(edges.n, dtype=np.int64)
+        for number, members in enumerate(clusters):
+            labels[members], places[members] = number, np.arange(len(members))
+        inside = labels[edges.rows] == labels[edges.columns]
+        owner = labels[edges.rows[inside]]
+        order = np.argsort(owner, kind="stable")
+        bounds = np.searchsorted(owner[order], np.arange(len(clusters) + 1))
+        rows, columns = places[edges.rows[inside]][order], places[edges.columns[inside]][order]
+        self._known = (rows, columns, edges.distances[inside][order], bounds)
+        self._number = {int(members[0]): number for number, members in enumerate(clusters)}
 
     def between(self, item: int, members: IntArray) -> FloatArray:
-        """Distances (len(members),) from an item to members; 0 to itself."""
+        """Exact distances (len(members),) from an item to members; 0 to itself."""
+        key = (item, int(members[0]), len(members))
+        if key in self._rows:
+            return self._rows[key]
         others = members[members != item]
-        row = np.zeros(len(members))
+        row = self._rows[key] = np.zeros(len(members))
         if len(others):
             pairs = np.stack([np.full(len(others), item, dtype=np.int64), others], axis=1)
             row[members != item] = self._lanes.exact(pairs)
@@ -77,9 +95,18 @@ class PairLookup:
         return row
 
     def sums(self, members: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Sum of distances of each member to the others, twice: nothing is in doubt."""
-        sums = np.array([self.between(int(item), members).sum() for item in members])
-        return sums, sums
+        """Least and greatest sum of distances of each member to the others."""
+        n, number = len(members), self._number[int(members[0])]
+        rows, columns, distances, bounds = self._known
+        part = slice(bounds[number], bounds[number + 1])
+        if part.stop - part.start < n * (n - 1) // 2:
+            exact = np.array([self.between(int(item), members).sum() for item in members])
+            return exact, exact
+        low, high = BOUNDS.low(distances[part]), BOUNDS.high(distances[part])
+        places = np.concatenate([rows[part], columns[part]])
+        least = np.bincount(places, np.tile(low, 2), n).astype(np.float64)
+        most = np.bincount(places, np.tile(high, 2), n).astype(np.float64)
+        return least, most
 
 
 def from_distances(lanes: Lanes, approximate: FloatArray, settings: GroupSettings) -> Clustered:
@@ -112,7 +139,7 @@ def from_distances(lanes: Lanes, approximate: FloatArray, settings: GroupSetting
 def from_edges(lanes: Lanes, edges: Edges, settings: GroupSettings) -> Clustered:
     """Clusters of a group at a threshold, from the pairs that may be within it."""
     found = certified_at(edges, settings.threshold, settings.linkage, BOUNDS, lanes.exact)
-    lookup = PairLookup(lanes)
+    lookup = EdgeLookup(lanes, found.edges, clusters_of(found.labels))
     whole = _finished(found.labels, lookup, settings)
     return replace(whole, recomputed=found.recomputed + lookup.computed)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -143,9 +142,11 @@ def _groups(episodes: tuple[Episode, ...], duplicates: dict[int, int]) -> tuple[
 
 def mixed_tasks(store: Store) -> dict[str, list[str]]:
     """Tasks that were recorded with several embodiments, which are compared apart, and with which."""
-    times = Counter(task_key(group.task) for group in store.groups)
-    mixed: dict[str, list[str]] = {}
+    by_key: dict[str, list[Group]] = {}
     for group in store.groups:
-        if times[task_key(group.task)] > 1:
-            mixed.setdefault(group.task, []).append(group.embodiment)
-    return mixed
+        by_key.setdefault(task_key(group.task), []).append(group)
+    return {
+        groups[0].task: [group.embodiment for group in groups]
+        for groups in by_key.values()
+        if len(groups) > 1
+    }

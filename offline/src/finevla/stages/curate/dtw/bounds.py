@@ -1,6 +1,6 @@
 """Lower bounds of distances: a pair whose bound is above the threshold needs no time warping. Exact.
 
-A trajectory is cut into parts of a few frames, each part is a box. See lanes.inc for the bound. Where the
+A trajectory is cut into parts of a few frames, each part is a box. See bounds.inc for the bound. Where the
 metric divides by the number of a path's steps, the bound is divided by the most that a path can have.
 Angles are left out of it: an angle is never negative.
 """

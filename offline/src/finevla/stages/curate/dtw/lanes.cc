@@ -1,6 +1,6 @@
 // Dynamic time warping of one trajectory against many, a lane of a vector register for each.
 //
-// The instruction set is chosen when the library is loaded; lanes.inc is the same code for each.
+// The instruction set is chosen by the caller; variant.inc is the same code for each.
 // C ABI only, no state, no exceptions; the caller owns all memory but the scratch of a call.
 
 #include <algorithm>
@@ -67,7 +67,7 @@ T *scratch(size_t count) {
 
 #define FINEVLA_BYTES 16
 namespace base {
-#include "lanes.inc"
+#include "variant.inc"
 }
 #undef FINEVLA_BYTES
 
@@ -81,7 +81,7 @@ namespace base {
 #pragma GCC target("avx2,fma")
 #endif
 namespace avx2 {
-#include "lanes.inc"
+#include "variant.inc"
 }
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -58,8 +58,7 @@ class Lanes:
 
     def exact(self, pairs: NDArray[np.int64]) -> Float:
         """Distances of pairs in double precision, shape (K,); pairs has shape (K, 2), in any order."""
-        rank = np.empty(len(self.series), dtype=np.int64)
-        rank[self.series.order] = np.arange(len(rank))
+        rank = self.series.rank
         swap = rank[pairs[:, 0]] > rank[pairs[:, 1]]
         queries = np.where(swap, pairs[:, 1], pairs[:, 0])
         candidates = np.where(swap, pairs[:, 0], pairs[:, 1]).astype(np.int32)

@@ -15,7 +15,14 @@ VARIANTS = ("base", "avx2")
 """Instruction sets of which the library holds a variant, the quickest last."""
 
 _COMMON: list[Any] = [ctypes.c_int, *[ctypes.c_void_p] * 3]
-_PAIRS: list[Any] = [ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_double, ctypes.c_void_p]
+_PAIRS: list[Any] = [
+    ctypes.c_int32,
+    ctypes.c_void_p,
+    ctypes.c_int32,
+    ctypes.c_int32,
+    ctypes.c_double,
+    ctypes.c_void_p,
+]
 
 
 class PathMetric(ctypes.Structure):

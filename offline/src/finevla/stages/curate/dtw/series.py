@@ -76,6 +76,13 @@ class Series:
         """
         return np.argsort(-self.lengths.astype(np.int64), kind="stable")
 
+    @cached_property
+    def rank(self) -> NDArray[np.int64]:
+        """Place of each trajectory in `order`, shape (n,)."""
+        rank = np.empty(len(self), dtype=np.int64)
+        rank[self.order] = np.arange(len(self))
+        return rank
+
 
 def _problem(trajectories: Sequence[NDArray[np.floating]]) -> str:
     if not trajectories:

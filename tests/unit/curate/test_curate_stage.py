@@ -1,0 +1,254 @@
+"""The verb as a whole: what is kept and why, what cannot be compared, and runs that were interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from finevla.errors import DatasetError, FineVLAError
+from finevla.stages.curate import plan as planning
+from finevla.stages.curate.run import work_folder
+from finevla.stages.curate.verb import Config, main, run
+
+FILES = ("groups.jsonl", "episodes.jsonl", "kept.jsonl", "rejected.jsonl")
+
+
+def curated(out: Path, *datasets: Path, **flags) -> dict:
+    return run(Config(datasets=datasets, out=out, **{"page": False, "workers": 1, **flags}))
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def same(one: Path, other: Path) -> None:
+    """The same output but for how long it took."""
+    for name in FILES:
+        rows = [[{**row, "seconds": 0} for row in lines(folder / name)] for folder in (one, other)]
+        assert rows[0] == rows[1], name
+
+
+def test_every_way_of_each_task_is_kept_once(lab, tmp_path):
+    counts = curated(tmp_path / "out", lab)
+    assert (counts["groups"], counts["clusters"], counts["kept"]) == (2, 6, 6)
+    ways = {(row["task"], row["index"] // 4 % 3) for row in lines(tmp_path / "out/kept.jsonl")}
+    assert len(ways) == 6
+    rows = lines(tmp_path / "out/episodes.jsonl")
+    assert len(rows) == 24
+    assert all(row["reason"] for row in rows)
+    assert sum("same strategy as lab/" in row["reason"] for row in rows) == 18
+
+
+@pytest.mark.parametrize("metric", ["eef", "joint", "sqeuclid"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"cut": "count", "k": 3},
+        {"cut": "kmedoids", "k": 3},
+        {"cut": "recursive"},
+        {"cut": "threshold", "threshold": 0.25, "linkage": "complete"},
+        {"cut": "threshold", "threshold": 0.25, "linkage": "single"},
+        {"cut": "count", "k": 3, "linkage": "ward"},
+        {"cut": "gap", "representative": "random"},
+        {"cut": "gap", "budget": 2},
+        {"cut": "gap", "window": 8},
+        {"cut": "gap", "one_stage": True},
+    ],
+    ids=lambda flags: "-".join(str(value) for value in flags.values()),
+)
+def test_every_cut_gives_every_episode_a_line(lab, tmp_path, metric, flags):
+    counts = curated(tmp_path / "out", lab, metric=metric, **flags)
+    rows = lines(tmp_path / "out/episodes.jsonl")
+    assert len(rows) == 24
+    assert sum(row["kept"] for row in rows) == counts["kept"] >= 2
+    for document in lines(tmp_path / "out/groups.jsonl"):
+        members = sorted(id_ for cluster in document["clusters"] for id_ in cluster["members"])
+        assert members == sorted(document["members"])
+
+
+def test_dtaidistance_as_backend_gives_the_same_clusters(lab, tmp_path):
+    pytest.importorskip("dtaidistance")
+    for backend in ("lanes", "dtaidistance"):
+        curated(tmp_path / backend, lab, metric="sqeuclid", backend=backend)
+    ours, theirs = (
+        [[c["members"] for c in row["clusters"]] for row in lines(tmp_path / name / "groups.jsonl")]
+        for name in ("lanes", "dtaidistance")
+    )
+    assert ours == theirs
+
+
+def test_threshold_mode_gives_what_all_pairs_give(lab, tmp_path, monkeypatch):
+    flags = {"cut": "threshold", "threshold": 0.2, "linkage": "complete"}
+    curated(tmp_path / "whole", lab, **flags)
+    monkeypatch.setattr(planning, "CELLS", 5e3)  # in many blocks
+    monkeypatch.setattr(planning.plan, "__defaults__", (5e3,))
+    counts = curated(tmp_path / "blocks", lab, **flags)
+    assert counts["jobs"] > 4
+    same(tmp_path / "whole", tmp_path / "blocks")
+
+
+def test_copies_fall_into_the_cluster_of_their_trajectory_and_mirrored_arms_do_not(kit, tmp_path):
+    def resampled(slots, frames, warp=1.0):
+        n = len(slots["right_eef"])
+        at = np.linspace(0, 1, frames) ** warp * (n - 1)
+        return {
+            name: np.stack([np.interp(at, np.arange(n), column) for column in values.T], 1)
+            for name, values in slots.items()
+        }
+
+    def noisy(slots, seed):
+        rng = np.random.default_rng(seed)
+        return {
+            k: v + rng.normal(0, 0.003, v.shape) * ("joint" in k or "gripper" in k) for k, v in slots.items()
+        }
+
+    original = kit.poses(0, 60, 0)
+    copies = [
+        resampled(original, 90),
+        resampled(original, 40),
+        resampled(original, 60, 1.5),
+        noisy(original, 3),
+    ]
+    mirrored = [kit.poses(0, 60, seed, arm="left") for seed in range(4)]
+    root = kit.write(tmp_path / "lab", [(slots, "one task") for slots in (original, *copies, *mirrored)])
+    curated(tmp_path / "out", root)
+    (document,) = lines(tmp_path / "out/groups.jsonl")
+    clusters = [
+        sorted(int(id_.split("/")[1]) for id_ in cluster["members"]) for cluster in document["clusters"]
+    ]
+    assert clusters == [[0, 1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+def test_bad_episodes_are_named_and_nothing_is_dropped_silently(kit, tmp_path):
+    good = [(kit.poses(0, 30 + seed, seed), "lift it") for seed in range(4)]
+    still = {name: np.repeat(values[:1], 20, axis=0) for name, values in kit.poses(0, 20, 0).items()}
+    short = {name: values[:1] for name, values in kit.poses(0, 20, 0).items()}
+    nan = kit.poses(0, 20, 1)
+    nan["right_eef"][7, 0] = np.nan
+    crooked = kit.poses(0, 20, 1)
+    crooked["right_eef"][:, 3:7] *= 0.9
+    lame = {name: values for name, values in kit.poses(0, 20, 1).items() if name != "left_eef"}
+    bad = [(slots, "lift it") for slots in (still, short, nan, crooked, lame)]
+    root = kit.write(tmp_path / "lab", [*good, *bad])
+    counts = curated(tmp_path / "out", root)
+    assert counts["rejected"] == 5
+    rows = {row["index"]: row for row in lines(tmp_path / "out/episodes.jsonl")}
+    assert len(rows) == 9
+    for number, word in zip(
+        range(4, 9), ("constant", "length", "not_finite", "quaternion_norm", "missing_arm"), strict=True
+    ):
+        assert word in rows[number]["reason"]
+        assert not rows[number]["kept"]
+
+
+def test_embodiments_of_one_task_are_compared_apart_and_named(kit, tmp_path):
+    two = [(kit.poses(0, 30 + seed, seed), "lift it") for seed in range(3)]
+    one_arm = [
+        ({k: v for k, v in kit.poses(0, 30 + seed, seed).items() if k.startswith("right")}, "Lift  it.")
+        for seed in range(3)
+    ]
+    root = kit.write(tmp_path / "lab", two + one_arm)
+    counts = curated(tmp_path / "out", root)
+    assert counts["groups"] == 2
+    (embodiments,) = counts["mixed_embodiments"].values()
+    assert len(embodiments) == 2
+
+
+def test_the_same_episode_in_two_datasets_is_a_duplicate(kit, tmp_path):
+    episodes = [(kit.poses(way, 30, way), "lift it") for way in range(4)]
+    one, other = (kit.write(tmp_path / name, episodes) for name in ("one", "other"))
+    counts = curated(tmp_path / "out", one, other)
+    assert counts["duplicates"] == 4
+    reasons = {row["reason"] for row in lines(tmp_path / "out/episodes.jsonl") if row["dataset"] == "other"}
+    assert reasons == {f"duplicate of one/{number:06d}" for number in range(4)}
+
+
+def test_a_few_episodes_are_kept_whole(kit, tmp_path):
+    root = kit.write(tmp_path / "lab", [(kit.poses(way, 30, way), "lift it") for way in range(2)])
+    assert curated(tmp_path / "out", root)["kept"] == 2
+
+
+def test_a_dataset_that_is_not_normalized_is_refused(kit, tmp_path):
+    root = kit.write(tmp_path / "lab", [(kit.poses(0, 30, 0), "lift it")])
+    (root / "meta/unified.json").unlink()
+    with pytest.raises(DatasetError) as caught:
+        curated(tmp_path / "out", root)
+    assert "finevla normalize" in str(caught.value)
+
+
+def test_ray_gives_the_same_output(lab, tmp_path):
+    pytest.importorskip("ray")
+    curated(tmp_path / "pool", lab, workers=2)
+    curated(tmp_path / "ray", lab, engine="ray", workers=2)
+    same(tmp_path / "pool", tmp_path / "ray")
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from finevla.stages.curate import plan
+plan.plan.__defaults__ = (2e3,)
+from finevla.stages.curate.verb import Config, run
+run(Config(datasets=(Path(sys.argv[1]),), out=Path(sys.argv[2]), page=False, workers=1, resume=True))
+"""
+
+
+def test_a_run_that_is_killed_goes_on_and_gives_the_same_output(lab, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", CHILD, str(lab), str(out)]
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + float(rng.uniform(0.9, 2.0))
+        while child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if child.poll() is None:
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+        if out.exists():
+            break
+    assert out.exists() or subprocess.run(command, check=True, capture_output=True).returncode == 0
+    assert not work_folder(out).exists()
+    curated(tmp_path / "whole", lab)
+    same(tmp_path / "whole", out)
+
+
+def test_an_unfinished_run_is_not_overwritten_or_mixed(lab, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def broken(*_args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("finevla.stages.curate.run.run_jobs", broken)
+        with pytest.raises(KeyboardInterrupt):
+            curated(out, lab)
+    with pytest.raises(FineVLAError, match="unfinished"):
+        curated(out, lab)
+    with pytest.raises(FineVLAError, match="other datasets or settings"):
+        curated(out, lab, resume=True, metric="joint")
+    curated(out, lab, resume=True)
+    assert out.exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [{"cut": "threshold"}, {"threshold": 1.0}, {"preset": "nobody", "cut": "recursive"}, {"preset": "RT-1"}],
+)
+def test_flags_that_do_not_go_together_are_refused(lab, tmp_path, flags):
+    with pytest.raises(FineVLAError):
+        curated(tmp_path / "out", lab, **flags)
+
+
+def test_a_dry_run_writes_nothing(lab, tmp_path, capsys):
+    assert main(Config(datasets=(lab,), out=tmp_path / "out", dry_run=True)) == 0
+    assert "132" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [lab]
