@@ -119,7 +119,7 @@ def test_copies_fall_into_the_cluster_of_their_trajectory_and_mirrored_arms_do_n
     ]
     mirrored = [kit.poses(0, 60, seed, arm="left") for seed in range(4)]
     root = kit.write(tmp_path / "lab", [(slots, "one task") for slots in (original, *copies, *mirrored)])
-    curated(tmp_path / "out", root)
+    curated(tmp_path / "out", root, cut="gap")
     (document,) = lines(tmp_path / "out/groups.jsonl")
     clusters = [
         sorted(int(id_.split("/")[1]) for id_ in cluster["members"]) for cluster in document["clusters"]
@@ -241,7 +241,12 @@ def test_an_unfinished_run_is_not_overwritten_or_mixed(lab, tmp_path, monkeypatc
 
 @pytest.mark.parametrize(
     "flags",
-    [{"cut": "threshold"}, {"threshold": 1.0}, {"preset": "nobody", "cut": "recursive"}, {"preset": "RT-1"}],
+    [
+        {"cut": "threshold"},
+        {"threshold": 1.0},
+        {"preset": "nobody", "cut": "recursive"},
+        {"preset": "RT-1", "cut": "gap"},
+    ],
 )
 def test_flags_that_do_not_go_together_are_refused(lab, tmp_path, flags):
     with pytest.raises(FineVLAError):

@@ -37,7 +37,7 @@ class GroupSettings:
 
     metric: Metric = field(default_factory=Metric)
     linkage: Linkage = Linkage.AVERAGE
-    cut: CutName = "gap"
+    cut: CutName = "recursive"
     k: int = 10
     threshold: float = 0.0
     recursive: RecursiveSettings = field(default_factory=RecursiveSettings)

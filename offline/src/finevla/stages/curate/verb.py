@@ -60,9 +60,9 @@ class Config:
     """Frames by which moments that are compared may differ; none by default, as in the paper."""
     linkage: Literal["average", "complete", "single", "ward"] = "average"
     """How near two clusters are."""
-    cut: CutName = "gap"
-    """Where the tree is cut: at the largest relative gap, at a count, at a threshold, recursively as in the
-    paper; or kmedoids, without a tree."""
+    cut: CutName = "recursive"
+    """Where the tree is cut: at the largest relative gap, and each cluster again (recursive, as in the paper); at
+    the gap only; at a count; at a threshold; or kmedoids, without a tree."""
     k: int = 10
     """Clusters of --cut count and kmedoids."""
     threshold: float | None = None
