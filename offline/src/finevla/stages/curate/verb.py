@@ -61,8 +61,8 @@ class Config:
     linkage: Literal["average", "complete", "single", "ward"] = "average"
     """How near two clusters are."""
     cut: CutName = "recursive"
-    """Where the tree is cut: at the largest relative gap, and each cluster again (recursive, as in the paper); at
-    the gap only; at a count; at a threshold; or kmedoids, without a tree."""
+    """Where the tree is cut: at the largest relative gap and each cluster again (recursive, the paper's way);
+    at the gap only; at a count; at a threshold; or kmedoids, without a tree."""
     k: int = 10
     """Clusters of --cut count and kmedoids."""
     threshold: float | None = None
