@@ -41,7 +41,7 @@ def numba_matrix() -> Callable[[Array, NDArray[np.int64], NDArray[np.int64], flo
     try:
         import numba
     except ImportError as err:
-        raise SystemExit("numba is missing: pip install -r requirements/bench.txt") from err
+        raise SystemExit("numba is missing: pip install -r benchmarks/requirements.txt") from err
 
     @numba.njit(cache=False)
     def cost(a: Array, b: Array, w_rot: float) -> float:

@@ -185,6 +185,16 @@ def ffmpeg() -> Row:
     return Row("ffmpeg", OK, path) if path else Row("ffmpeg", WARN, "not on the path", SETUP)
 
 
+def kernels() -> Row:
+    """The compiled kernels of `finevla curate`."""
+    from finevla.stages.curate.dtw.library import VARIANTS, variants
+
+    try:
+        return Row("dtw kernels", OK, f"compiled, {VARIANTS[variants()[-1]]}")
+    except FineVLAError as err:
+        return Row("dtw kernels", WARN, err.what, SETUP)
+
+
 CHECKS: Sequence[Callable[[], Row]] = (
     python,
     pins,
@@ -197,6 +207,7 @@ CHECKS: Sequence[Callable[[], Row]] = (
     can,
     bundle,
     ffmpeg,
+    kernels,
 )
 
 
