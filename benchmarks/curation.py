@@ -18,6 +18,7 @@ Floors: 12, 15, 10 (five strategies), 3 (one) times; 400 MiB; 20 minutes.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import shutil
@@ -32,7 +33,7 @@ from typing import Any
 import numpy as np
 from curation_opponents import dtaidistance_matrix, dtaidistance_threshold, numba_matrix
 from origin import finish, origin, report_flags
-from synthetic import Array, joints, pool, poses
+from synthetic import Array, each_joints, joints, pool, poses
 
 from finevla.stages.curate import run as stage
 from finevla.stages.curate.cluster.certify_edges import certified_at
@@ -158,7 +159,7 @@ def through_the_stage(numbered: Any, settings: GroupSettings) -> dict[str, Any]:
         run_jobs(folder, jobs, "pool", cores(), "")
         done = time.perf_counter()
         (folder / "out").mkdir()
-        counts = stage._write(folder / "out", store, stage.collect(folder, jobs), stage.Run(settings))  # noqa: SLF001
+        counts = stage.write_results(folder / "out", store, stage.collect(folder, jobs), stage.Run(settings))
         ended = time.perf_counter()
         shutil.rmtree(folder / "out")
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -188,11 +189,12 @@ def bench_growth(sizes: list[int]) -> list[dict[str, Any]]:
 def one_group(n: int) -> dict[str, Any]:
     """A group of n in fifty ways, at a threshold that lies within the ways."""
     rng = np.random.default_rng(7)
-    series = joints(rng, n, 50)
-    sample = all_pairs(lanes_of(series[:300], GroupSettings(Metric("sqeuclid")), 2), cores())
+    series = each_joints(rng, n, 50)
+    first = list(itertools.islice(series, 300))
+    sample = all_pairs(lanes_of(first, GroupSettings(Metric("sqeuclid")), 2), cores())
     at = float(np.quantile(sample, 0.01))
     settings = GroupSettings(Metric("sqeuclid"), Linkage.COMPLETE, "threshold", threshold=at)
-    numbered = ((0, trajectory) for trajectory in series)
+    numbered = ((0, trajectory) for trajectory in itertools.chain(first, series))
     return through_the_stage(numbered, settings)
 
 

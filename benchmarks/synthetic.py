@@ -26,20 +26,23 @@ def _warped(rng: np.random.Generator, frames: int) -> Array:
     return warped
 
 
-def joints(rng: np.random.Generator, n: int, strategies: int, width: int = 14) -> list[Array]:
+def each_joints(rng: np.random.Generator, n: int, strategies: int, width: int = 14) -> Iterator[Array]:
     """Joints of both arms of n demonstrations, shape (T, 14) each: from home on along one of several ways.
 
     The numbers are those that float32 can hold, so that contestants see the same.
     """
     home = rng.normal(0.0, 0.3, width)
     ways = [np.vstack([home, home + rng.normal(0.0, 0.7, (KNOTS - 1, width))]) for _ in range(strategies)]
-    found = []
     for k, frames in enumerate(lengths(rng, n)):
         knots = ways[k % strategies] + rng.normal(0.0, 0.05, (KNOTS, width))
         knots[0] = home + rng.normal(0.0, 0.01, width)
         curve = CubicSpline(np.linspace(0.0, 1.0, KNOTS), knots)(_warped(rng, int(frames)))
-        found.append((curve + rng.normal(0.0, 0.005, curve.shape)).astype(np.float32).astype(np.float64))
-    return found
+        yield (curve + rng.normal(0.0, 0.005, curve.shape)).astype(np.float32).astype(np.float64)
+
+
+def joints(rng: np.random.Generator, n: int, strategies: int, width: int = 14) -> list[Array]:
+    """All of them."""
+    return list(each_joints(rng, n, strategies, width))
 
 
 def poses(rng: np.random.Generator, n: int, strategies: int) -> list[Array]:

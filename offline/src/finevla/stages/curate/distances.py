@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from finevla.errors import FineVLAError, SetupError
 from finevla.stages.curate.cluster.sparse import Edges
 from finevla.stages.curate.dtw.lanes import Lanes, condensed, rows
-from finevla.stages.curate.dtw.metric import prepared
+from finevla.stages.curate.dtw.metric import Scaling
 from finevla.stages.curate.dtw.series import Series
 from finevla.stages.curate.group import BOUNDS
 from finevla.stages.curate.settings import GroupSettings
@@ -20,16 +20,24 @@ Rows = NDArray[np.float64]
 """Pairs with their distances, shape (K, 3): one trajectory, the other, the distance."""
 
 
-def lanes_of(trajectories: Sequence[NDArray[np.float64]], settings: GroupSettings, arms: int) -> Lanes:
+def lanes_of(
+    trajectories: Sequence[NDArray[np.floating]],
+    settings: GroupSettings,
+    arms: int,
+    lengths: Sequence[int] | None = None,
+) -> Lanes:
     """The kernels for a group, its numbers scaled as the metric wants them.
 
     Args:
-        trajectories: Shape (T, D) each.
+        trajectories: Shape (T, D) each; read twice, one at a time.
         settings: How.
         arms: Arms in a frame.
+        lengths: Their numbers of frames, where they are known.
     """
     metric = replace(settings.metric, arms=arms)
-    return Lanes(Series.of(prepared(metric, list(trajectories))), metric)
+    scaling = Scaling.of(metric, trajectories)
+    lengths = [len(trajectory) for trajectory in trajectories] if lengths is None else lengths
+    return Lanes(Series.of(map(scaling.apply, trajectories), lengths), metric)
 
 
 def pairs_of(lanes: Lanes, settings: GroupSettings, first: int, last: int, threads: int = 1) -> Rows:

@@ -101,7 +101,7 @@ def curate(
         done = run_jobs(folder, jobs, run.engine, run.workers, run.address)
         results = collect(folder, jobs)
         with atomic_directory(out) as part:
-            counts = _write(part, store, results, run)
+            counts = write_results(part, store, results, run)
             counts = {**counts, "jobs": len(jobs), "jobs_done_now": done}
             seconds = time.monotonic() - began
             write_report(part, "curate", config, counts, seconds, store.rejected)
@@ -163,7 +163,10 @@ def collect(folder: Path, jobs: Sequence[Job]) -> dict[int, outcome.Result]:
     return dict(sorted(found.items()))
 
 
-def _write(part: Path, store: Store, results: Mapping[int, outcome.Result], run: Run) -> dict[str, Any]:
+def write_results(
+    part: Path, store: Store, results: Mapping[int, outcome.Result], run: Run
+) -> dict[str, Any]:
+    """Writes the files of a run into a folder, but for its page and its report, and returns the counts."""
     lines = outcome.fates(store, results)
     documents = []
     for number, result in results.items():

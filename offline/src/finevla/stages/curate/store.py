@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,16 +59,37 @@ class Store:
 
     def frames(self, number: int) -> NDArray[np.float32]:
         """The frames of an episode, shape (T, D)."""
-        start, end = self.offsets[number : number + 2]
-        return np.array(self._file[start:end]).reshape(self.episodes[number].frames, -1)
+        start, end = (int(offset) for offset in self.offsets[number : number + 2])
+        # No memory map: its pages would count as the worker's, and stay.
+        found = np.fromfile(self.folder / FRAMES, np.float32, end - start, offset=4 * start)
+        return found.reshape(self.episodes[number].frames, -1)
 
-    @cached_property
-    def _file(self) -> NDArray[np.float32]:
-        return np.memmap(self.folder / FRAMES, dtype=np.float32, mode="r")
-
-    def of_group(self, group: Group) -> list[NDArray[np.float64]]:
+    def of_group(self, group: Group) -> Frames:
         """The frames of all members of a group, in their order."""
-        return [self.frames(number).astype(np.float64) for number in group.members]
+        return Frames(self, group)
+
+    def lengths(self, group: Group) -> list[int]:
+        """Number of frames of each member of a group."""
+        return [self.episodes[number].frames for number in group.members]
+
+
+class Frames(Sequence[NDArray[np.float32]]):
+    """The frames of a group's members, read when they are asked for, shape (T, D) each."""
+
+    def __init__(self, store: Store, group: Group) -> None:
+        self._store, self._group = store, group
+
+    def __len__(self) -> int:
+        return len(self._group.members)
+
+    @overload
+    def __getitem__(self, place: int) -> NDArray[np.float32]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[NDArray[np.float32]]: ...
+    def __getitem__(self, place: int | slice) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        if isinstance(place, slice):
+            return [self._store.frames(member) for member in self._group.members[place]]
+        return self._store.frames(self._group.members[place])
 
 
 def task_key(task: str) -> str:

@@ -67,13 +67,13 @@ def _opened(folder: Path) -> tuple[Store, GroupSettings]:
 
 def _block(store: Store, settings: GroupSettings, job: Job) -> Rows:
     group = store.groups[job.groups[0]]
-    lanes = lanes_of(store.of_group(group), settings, group.arms)
+    lanes = lanes_of(store.of_group(group), settings, group.arms, store.lengths(group))
     return pairs_of(lanes, settings, job.first, job.last)
 
 
 def _whole(store: Store, settings: GroupSettings, number: int) -> dict[str, Any]:
     group = store.groups[number]
-    lanes = lanes_of(store.of_group(group), settings, group.arms)
+    lanes = lanes_of(store.of_group(group), settings, group.arms, store.lengths(group))
     began = time.perf_counter()
     pairs = pairs_of(lanes, settings, 0, len(group.members))
     return _clustered(store, settings, number, pairs, began)
@@ -91,7 +91,7 @@ def _clustered(
 ) -> dict[str, Any]:
     group = store.groups[number]
     n = len(group.members)
-    lanes = lanes_of(store.of_group(group), settings, group.arms)
+    lanes = lanes_of(store.of_group(group), settings, group.arms, store.lengths(group))
     if settings.sparse:
         found = from_edges(lanes, as_edges(n, pairs), settings)
     else:

@@ -16,6 +16,7 @@ length: the earlier), at the last place where they part.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,37 +77,74 @@ class Metric:
         return width // self.arms - 1
 
 
-def prepared(metric: Metric, trajectories: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    """Trajectories as the kernels want them: each column scaled to 0..1 over the group, weights applied.
+@dataclass(frozen=True)
+class Scaling:
+    """How the numbers of a group become those that the kernels compare.
 
-    As in the paper, positions, joints and grippers are scaled by the least and largest value in the group and
-    quaternions are not; a column that never changes becomes zero. Quaternions get the sign that is nearer to
-    the group's mean rotation, and half their length (see paths.inc). `sqeuclid` leaves all as it is.
+    As in the paper, positions, joints and grippers are scaled to 0..1 by the least and largest value in the
+    group, and quaternions are not; a column that never changes becomes zero. Quaternions get the sign that is
+    nearer to the group's mean rotation, and half their length (see paths.inc). `sqeuclid` changes nothing.
+
+    Attributes:
+        metric: The metric.
+        low: Least values, shape (D,).
+        span: Largest minus least, infinite where that is zero, shape (D,).
+        means: Mean rotation of each arm, `eef` only.
+    """
+
+    metric: Metric
+    low: NDArray[np.float64]
+    span: NDArray[np.float64]
+    means: tuple[NDArray[np.float64], ...]
+
+    @classmethod
+    def of(cls, metric: Metric, trajectories: Sequence[NDArray[np.floating]]) -> Scaling:
+        """The scaling of a group.
+
+        Args:
+            metric: The metric.
+            trajectories: Shape (T, D) each; eef: x, y, z, quaternion xyzw, gripper for each arm. Read once.
+        """
+        arms = metric.arms if metric.name == "eef" else 0
+        low, high = np.inf, -np.inf
+        moments = [np.zeros((4, 4)) for _ in range(arms)]
+        for trajectory in trajectories:
+            low, high = np.minimum(low, trajectory.min(0)), np.maximum(high, trajectory.max(0))
+            for arm, moment in enumerate(moments):
+                turns = trajectory[:, _rotation(arm)].astype(np.float64)
+                moments[arm] = moment + turns.T @ turns
+        span = np.where(high > low, np.asarray(high, np.float64) - low, np.inf)
+        return cls(metric, np.asarray(low, np.float64), span, tuple(mean_rotation(m) for m in moments))
+
+    def apply(self, trajectory: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The numbers to compare, shape (T, D)."""
+        metric = self.metric
+        if metric.name == "sqeuclid":
+            return trajectory.astype(np.float64)
+        joints = metric.joints(trajectory.shape[1])
+        weights = np.tile(np.append(np.full(joints, metric.w_pos), 1.0), metric.arms)
+        scaled: NDArray[np.float64] = (trajectory.astype(np.float64) - self.low) / self.span * weights
+        for arm, mean in enumerate(self.means):
+            turns = trajectory[:, _rotation(arm)].astype(np.float64)
+            scaled[:, _rotation(arm)] = turns * np.where(turns @ mean < 0.0, -0.5, 0.5)[:, None]
+        return scaled
+
+
+def _rotation(arm: int) -> slice:
+    return slice(arm * EEF_WIDTH + 3, arm * EEF_WIDTH + 7)
+
+
+def prepared(metric: Metric, trajectories: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float64]]:
+    """All trajectories of a small group, scaled; shape (T, D) each."""
+    scaling = Scaling.of(metric, trajectories)
+    return [scaling.apply(trajectory) for trajectory in trajectories]
+
+
+def mean_rotation(moment: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The unit quaternion nearest to all, whatever their signs, shape (4,) (Markley et al. 2007).
 
     Args:
-        metric: The metric.
-        trajectories: Shape (T, D) each; eef: x, y, z, quaternion xyzw, gripper for each arm.
+        moment: Sum of the outer products of the quaternions with themselves, shape (4, 4).
     """
-    if metric.name == "sqeuclid":
-        return trajectories
-    joints = metric.joints(trajectories[0].shape[1])
-    low = np.min([t.min(0) for t in trajectories], axis=0)
-    high = np.max([t.max(0) for t in trajectories], axis=0)
-    span = np.where(high > low, high - low, np.inf)
-    weights = np.tile(np.append(np.full(joints, metric.w_pos), 1.0), metric.arms)
-    scaled = [(t - low) / span * weights for t in trajectories]
-    if metric.name == "eef":
-        for arm in range(metric.arms):
-            part = slice(arm * EEF_WIDTH + 3, arm * EEF_WIDTH + 7)
-            mean = mean_rotation([t[:, part] for t in trajectories])
-            for to, source in zip(scaled, trajectories, strict=True):
-                sign = np.where(source[:, part] @ mean < 0.0, -0.5, 0.5)
-                to[:, part] = source[:, part] * sign[:, None]
-    return scaled
-
-
-def mean_rotation(quaternions: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The unit quaternion nearest to all, whatever their signs, shape (4,) (Markley et al. 2007)."""
-    moments = sum((q.T @ q for q in quaternions), np.zeros((4, 4)))
-    mean: NDArray[np.float64] = np.linalg.eigh(moments)[1][:, -1]
+    mean: NDArray[np.float64] = np.linalg.eigh(moment)[1][:, -1]
     return mean

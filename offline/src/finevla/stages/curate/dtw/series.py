@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,25 +31,32 @@ class Series:
     lengths: NDArray[np.int32]
 
     @classmethod
-    def of(cls, trajectories: Sequence[NDArray[np.floating]]) -> Series:
+    def of(cls, trajectories: Iterable[NDArray[np.floating]], lengths: Sequence[int] | None = None) -> Series:
         """Joins trajectories, shape (T, D) each.
+
+        Args:
+            trajectories: One after the other; with `lengths` only one of them is held at a time.
+            lengths: Their numbers of frames.
 
         Raises:
             DatasetError: There are none, one is empty or too long, a number is not finite, or they have
                 not the same width.
         """
-        problem = _problem(trajectories)
-        if problem:
-            raise DatasetError(
-                "these trajectories cannot be compared",
-                expected=f"1 to {MOST_FRAMES} frames each, of one width, all numbers finite",
-                found=problem,
-                remedy="leave the episode out; `finevla normalize` rejects such episodes by name",
-            )
-        lengths = np.array([len(t) for t in trajectories], dtype=np.int32)
-        starts = np.concatenate([[0], np.cumsum(lengths[:-1], dtype=np.int64)])
-        values = np.concatenate(trajectories).astype(np.float32, order="C")
-        return cls(values, starts.astype(np.int64), lengths)
+        if lengths is None:
+            trajectories = list(trajectories)
+            lengths = [len(trajectory) for trajectory in trajectories]
+        ends = np.cumsum(lengths, dtype=np.int64)
+        values, count = np.zeros((0, 0), dtype=np.float32), 0
+        for count, trajectory in enumerate(trajectories, 1):
+            if count == 1:
+                values = np.empty((ends[-1], trajectory.shape[-1]), dtype=np.float32)
+            problem = _problem(trajectory, values.shape[1])
+            if problem:
+                raise _incomparable(f"{problem} at place {count - 1}")
+            values[ends[count - 1] - len(trajectory) : ends[count - 1]] = trajectory
+        if not count:
+            raise _incomparable("no trajectory")
+        return cls(values, ends - np.array(lengths), np.array(lengths, dtype=np.int32))
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -84,14 +91,18 @@ class Series:
         return rank
 
 
-def _problem(trajectories: Sequence[NDArray[np.floating]]) -> str:
-    if not trajectories:
-        return "no trajectory"
-    for k, trajectory in enumerate(trajectories):
-        if trajectory.ndim != 2 or trajectory.shape[1] != trajectories[0].shape[1]:
-            return f"shape {trajectory.shape} at place {k}, {trajectories[0].shape} at place 0"
-        if not 1 <= len(trajectory) <= MOST_FRAMES:
-            return f"{len(trajectory)} frames at place {k}"
-        if not np.isfinite(trajectory).all():
-            return f"a number that is not finite at place {k}"
-    return ""
+def _problem(trajectory: NDArray[np.floating], width: int) -> str:
+    if trajectory.ndim != 2 or trajectory.shape[1] != width:
+        return f"shape {trajectory.shape}, of width {width} before,"
+    if not 1 <= len(trajectory) <= MOST_FRAMES:
+        return f"{len(trajectory)} frames"
+    return "" if np.isfinite(trajectory).all() else "a number that is not finite"
+
+
+def _incomparable(found: str) -> DatasetError:
+    return DatasetError(
+        "these trajectories cannot be compared",
+        expected=f"1 to {MOST_FRAMES} frames each, of one width, all numbers finite",
+        found=found,
+        remedy="leave the episode out; `finevla normalize` rejects such episodes by name",
+    )
