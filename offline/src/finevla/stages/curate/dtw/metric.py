@@ -107,7 +107,7 @@ class Scaling:
         """
         arms = metric.arms if metric.name == "eef" else 0
         low, high = np.inf, -np.inf
-        moments = [np.zeros((4, 4)) for _ in range(arms)]
+        moments: list[NDArray[np.float64]] = [np.zeros((4, 4)) for _ in range(arms)]
         for trajectory in trajectories:
             low, high = np.minimum(low, trajectory.min(0)), np.maximum(high, trajectory.max(0))
             for arm, moment in enumerate(moments):
