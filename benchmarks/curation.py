@@ -223,6 +223,8 @@ def main() -> int:
     parser = report_flags((__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="small sizes; floors are not judged by it")
+    parser.add_argument("--groups", type=int, default=20, help="groups of the threshold part")
+    parser.add_argument("--largest", type=int, default=2000, help="size of the largest of them")
     parser.add_argument("--only", default="", help="parts, separated by commas")
     parser.add_argument("--plot", type=Path, help="draw the growth here (PNG or SVG)")
     parser.add_argument("--one-group", type=int, help=argparse.SUPPRESS)
@@ -241,7 +243,9 @@ def main() -> int:
 def measured(flags: argparse.Namespace) -> dict[str, Any]:
     """All parts, or those that were asked for."""
     quick, repeats = flags.quick, flags.repeats
-    five = [200, 300] if quick else np.geomspace(200, 2000, 20).round().astype(int).tolist()
+    five = (
+        [200, 300] if quick else np.geomspace(200, flags.largest, flags.groups).round().astype(int).tolist()
+    )
     one = [200] if quick else [200, 400, 800]
     parts: dict[str, Callable[[], Any]] = {
         "matrix": lambda: bench_matrix(repeats, 100 if quick else 400),

@@ -1,6 +1,7 @@
 """Does curation find the ways in which a task was done? Demonstrations from the simulator, strategies known.
 
-    python benchmarks/strategies.py [--json] [--out FILE] [--seeds 5] [--copies 12] [--jitter-m 0.005]
+    python benchmarks/strategies.py [--json] [--out FILE] [--seeds 3] [--copies 12] [--jitter-m 0.005]
+                                    [--noise 1] [--store FOLDER]
 
 The scripted expert does each task in all its ways: which arm, from which side it approaches, on which side it
 passes the obstacle, which part it grasps. Each way is demonstrated several times in one layout whose objects
@@ -94,7 +95,7 @@ def hands(states: NDArray[np.float64], contract: RobotContract) -> NDArray[np.fl
     return np.hstack(parts)
 
 
-def record(world: World, task: str, seed: int, copies: int, jitter_m: float) -> list[Demo]:
+def record(world: World, task: str, seed: int, copies: int, jitter_m: float, noise: float) -> list[Demo]:
     """Demonstrations of all ways of a task that succeeded."""
     contract = load_contract()
     spec, goal_of = layout(task, seed)
@@ -105,7 +106,7 @@ def record(world: World, task: str, seed: int, copies: int, jitter_m: float) -> 
         for attempt in range(copies * 3):
             scene = moved(spec, rng, jitter_m)
             try:
-                demo = demonstrate(world, goal, 1000 * seed + attempt, noise=1.0, spec=scene, cameras=())
+                demo = demonstrate(world, goal, 1000 * seed + attempt, noise=noise, spec=scene, cameras=())
             except SimulationError:
                 continue  # out of reach: counts as an attempt that failed
             if demo.success and got < copies:
@@ -153,9 +154,10 @@ def interval(values: Sequence[float], seed: int = 0) -> list[float]:
 def main() -> int:
     """Records, measures, reports."""
     parser = report_flags((__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--copies", type=int, default=12, help="demonstrations of each way")
     parser.add_argument("--jitter-m", type=float, default=0.005, help="spread of the objects' places, m")
+    parser.add_argument("--noise", type=float, default=1.0, help="strength of the pushes that the arms get")
     parser.add_argument(
         "--store", type=Path, help="keep the demonstrations here, and use them when they are there"
     )
@@ -169,7 +171,8 @@ def main() -> int:
         ]
     ]
     told = " ".join(
-        f"--{name.replace('_', '-')} {getattr(flags, name)}" for name in ("seeds", "copies", "jitter_m")
+        f"--{name.replace('_', '-')} {getattr(flags, name)}"
+        for name in ("seeds", "copies", "jitter_m", "noise")
     )
     report = {
         **origin(f"python benchmarks/strategies.py {told}"),
@@ -190,14 +193,18 @@ _worlds: list[World] = []
 
 def demos_of(flags: argparse.Namespace, task: str, seed: int) -> list[Demo]:
     """The demonstrations, recorded or out of the store."""
-    path = None if flags.store is None else flags.store / f"{task}_{seed}_{flags.copies}_{flags.jitter_m}.npz"
+    path = (
+        None
+        if flags.store is None
+        else flags.store / f"{task}_{seed}_{flags.copies}_{flags.jitter_m}_{flags.noise}.npz"
+    )
     if path is not None and path.exists():
         with np.load(path, allow_pickle=False) as file:
             return [(file[f"frames_{k}"], str(way)) for k, way in enumerate(file["ways"])]
     if not _worlds:
         _worlds.append(World(render=False))
     print(f"recording {task}, seed {seed}", file=sys.stderr)
-    demos = record(_worlds[0], task, seed, flags.copies, flags.jitter_m)
+    demos = record(_worlds[0], task, seed, flags.copies, flags.jitter_m, flags.noise)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {f"frames_{k}": frames for k, (frames, _) in enumerate(demos)}

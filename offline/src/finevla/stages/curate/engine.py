@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from finevla.errors import SetupError
 from finevla.stages.curate.plan import Job
 from finevla.stages.curate.work import result_path, run_job
 from finevla.stages.pool import map_jobs
+from finevla.stages.ray_cluster import ray_cluster
 from finevla.stages.report import progress
 
 EngineName = Literal["pool", "ray"]
@@ -25,7 +25,7 @@ def run_jobs(folder: Path, jobs: Sequence[Job], engine: EngineName, workers: int
         folder: The run; a cluster's machines must see it under the same path.
         jobs: In the order in which they are begun.
         engine: Who does them.
-        workers: Processes here, or jobs at a time on a cluster (0: as many as it has processors).
+        workers: Processes here, or processors of the cluster.
         address: Of the Ray cluster; empty: one of this machine alone.
     """
     open_ = [job for job in jobs if not result_path(folder, job).exists()]
@@ -44,28 +44,18 @@ def _pool(folder: Path, jobs: Sequence[Job], workers: int) -> Iterator[Path]:
 
 
 def _ray(folder: Path, jobs: Sequence[Job], workers: int, address: str) -> Iterator[Any]:
-    try:
-        import ray
-    except ImportError as err:
-        raise SetupError("Ray is not installed", found=err, remedy="pip install 'finevla[curate]'") from err
-    begun = not ray.is_initialized()
-    if begun:
-        here: dict[str, Any] = {} if address else {"num_cpus": workers or None, "include_dashboard": False}
-        ray.init(address=address or "local", log_to_driver=False, **here)
+    ray = ray_cluster(workers, address)
     try:
         task = ray.remote(num_cpus=1, max_retries=3)(run_job)
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        most = (workers or int(resources.get("CPU", 1))) * IN_FLIGHT
         waiting: list[Any] = []
         left = list(jobs)
         with progress("jobs") as bar:
             row = bar.add_task("comparing", total=len(jobs))
             while left or waiting:
-                while left and len(waiting) < most:
+                while left and len(waiting) < workers * IN_FLIGHT:
                     waiting.append(task.remote(folder, left.pop(0)))
                 ready, waiting = ray.wait(waiting, num_returns=1)
                 yield ray.get(ready[0])
                 bar.advance(row)
     finally:
-        if begun:
-            ray.shutdown()
+        ray.shutdown()

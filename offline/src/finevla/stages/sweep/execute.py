@@ -5,17 +5,14 @@ An executor yields each cell as it ends, with its result or its error; one cell'
 
 from __future__ import annotations
 
-import logging
-import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 from multiprocessing import active_children
 from typing import Any, Protocol
 
-from finevla.errors import SetupError
 from finevla.stages.pool import worker_pool
+from finevla.stages.ray_cluster import ray_cluster
 from finevla.stages.sweep.plan import CellJob
 
 CellFunction = Callable[[CellJob], dict[str, Any]]
@@ -23,12 +20,6 @@ CellFunction = Callable[[CellJob], dict[str, Any]]
 OnWait = Callable[[], None]
 """Called about once a second while cells run."""
 _LOOK_S = 1.0
-_LOOPBACK = "127.0.0.1"
-_ALONE = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing calls out
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # with it off, Ray takes the loopback address that it is given
-}
-"""Read by Ray when it is imported."""
 
 
 class Ended(Protocol):
@@ -75,7 +66,7 @@ def run_ray(
     Raises:
         SetupError: Ray is not installed, or cannot be started or reached.
     """
-    ray = _connected(address) if address else _started(workers)
+    ray = ray_cluster(workers, address)
     try:
         remote = ray.remote(num_cpus=1, max_retries=0)(work)
         waiting = {remote.remote(job): job for job in jobs}
@@ -94,46 +85,3 @@ def _ray_result(ray: Any, reference: Any) -> dict[str, Any]:
         return dict(ray.get(reference))
     except ray.exceptions.RayTaskError as err:
         raise err.cause from err
-
-
-def _started(workers: int) -> Any:
-    """A Ray of this process, closed to everybody else."""
-    os.environ.update(_ALONE)
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else one is left in the home folder
-    ray = _init(
-        "a Ray of its own on this machine",
-        address="local",
-        num_cpus=workers,
-        include_dashboard=False,
-        _node_ip_address=_LOOPBACK,
-    )
-    found = ray.nodes()[0]["NodeManagerAddress"]
-    if found != _LOOPBACK:
-        ray.shutdown()
-        raise _unusable(f"a Ray that listens on {_LOOPBACK} only", f"one that listens on {found}")
-    return ray
-
-
-def _connected(address: str) -> Any:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    return _init(address, address=address)
-
-
-def _init(expected: str, **arguments: Any) -> Any:
-    try:
-        import ray  # late: it is slow, and reads the environment when it is imported
-
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
-    except (ImportError, ConnectionError, RuntimeError, ValueError) as err:
-        raise _unusable(expected, repr(err)) from err
-    return ray
-
-
-def _unusable(expected: str, found: str) -> SetupError:
-    return SetupError(
-        "Ray cannot be used",
-        where="--executor ray",
-        expected=expected,
-        found=found,
-        remedy="run `make setup`, check --ray-address, or use --executor local",
-    )
