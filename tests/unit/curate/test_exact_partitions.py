@@ -7,16 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
+from scipy.spatial.distance import squareform
 
 from finevla.stages.curate.cluster.condensed import clusters_of
-from finevla.stages.curate.cluster.cut import apply
+from finevla.stages.curate.cluster.cut import apply, by_count
 from finevla.stages.curate.cluster.medoids import ExactDistances, medoids_of
 from finevla.stages.curate.cluster.outliers import outliers
 from finevla.stages.curate.cluster.recurse import leaf_labels, recursive_by_distances
 from finevla.stages.curate.cluster.tree import Linkage, grow
 from finevla.stages.curate.distances import as_condensed, as_edges, lanes_of, pairs_of
 from finevla.stages.curate.dtw.metric import Metric
-from finevla.stages.curate.group import from_distances, from_edges
+from finevla.stages.curate.group import from_distances, from_edges, labels_of
 from finevla.stages.curate.settings import GroupSettings
 
 
@@ -43,8 +44,47 @@ def trajectories(name: str, seed: int, n: int = 40) -> list[np.ndarray]:
     return found
 
 
+def silhouette(square: np.ndarray, labels: np.ndarray) -> float:
+    """Mean silhouette, member by member."""
+    found = []
+    for i, own in enumerate(labels):
+        others = [j for j in np.flatnonzero(labels == own) if j != i]
+        if not others:
+            found.append(0.0)
+            continue
+        a = square[i, others].mean()
+        b = min(square[i, labels == part].mean() for part in set(labels.tolist()) - {own})
+        found.append((b - a) / max(a, b) if max(a, b) > 0 else 0.0)
+    return float(np.mean(found))
+
+
+def silhouettes(
+    square: np.ndarray, members: np.ndarray, settings: GroupSettings, depth: int
+) -> list[np.ndarray]:
+    """Parts of the recursion, written down plainly."""
+    rules = settings.silhouette
+    if len(members) < rules.min_cluster_size or depth == rules.max_depth:
+        return [members]
+    own = square[np.ix_(members, members)]
+    tree = grow(squareform(own), settings.linkage)
+    every = [by_count(tree, k) for k in range(2, min(rules.k_max, len(members) - 1) + 1)]
+    scores = [silhouette(own, labels) for labels in every]
+    if max(scores) < rules.least:
+        return [members]
+    labels = every[int(np.argmax(scores))]
+    parts = [
+        part
+        for label in range(labels.max() + 1)
+        for part in silhouettes(square, members[labels == label], settings, depth + 1)
+    ]
+    return sorted(parts, key=lambda part: int(part[0]))
+
+
 def reference(exact: np.ndarray, settings: GroupSettings) -> np.ndarray:
     """Labels from float64 distances, by scipy and plain rules."""
+    if settings.cut == "silhouette":
+        square = squareform(exact)
+        return labels_of(silhouettes(square, np.arange(len(square)), settings, 0), len(square))
     if settings.cut == "recursive":
         leaves = recursive_by_distances(exact, replace(settings.recursive, linkage=settings.linkage))
         return leaf_labels(sorted(leaves, key=lambda leaf: int(leaf.members[0])))
@@ -55,7 +95,7 @@ def reference(exact: np.ndarray, settings: GroupSettings) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", ["eef", "joint", "sqeuclid"])
 @pytest.mark.parametrize("linkage", ["average", "complete", "single"])
-@pytest.mark.parametrize("cut", ["gap", "count", "recursive", "threshold"])
+@pytest.mark.parametrize("cut", ["silhouette", "gap", "count", "recursive", "threshold"])
 def test_partitions_medoids_and_outliers_are_those_of_float64(seed, name, linkage, cut):
     series = trajectories(name, seed)
     n = len(series)

@@ -20,6 +20,7 @@ from finevla.stages.curate.cluster.medoids import (
 from finevla.stages.curate.cluster.mended import Bounds, MendedDistances
 from finevla.stages.curate.cluster.outliers import Outlier, outliers
 from finevla.stages.curate.cluster.recurse import leaf_labels
+from finevla.stages.curate.cluster.silhouette import silhouette_parts
 from finevla.stages.curate.cluster.sparse import Edges
 from finevla.stages.curate.cluster.tree import Tree
 from finevla.stages.curate.dtw.lanes import Lanes
@@ -127,6 +128,9 @@ def from_distances(lanes: Lanes, approximate: FloatArray, settings: GroupSetting
         leaves = sorted(leaves, key=lambda leaf: int(leaf.members[0]))
         labels, paths = leaf_labels(leaves), [leaf.path for leaf in leaves]
         tree = certify(mended, settings.linkage).tree
+    elif settings.cut == "silhouette":
+        labels = labels_of(silhouette_parts(mended, settings.linkage, settings.silhouette), n)
+        tree = certify(mended, settings.linkage).tree
     else:
         found = certify(mended, settings.linkage, settings.tree_cut(n))
         labels, tree, gap = found.labels, found.tree, found.gap
@@ -134,6 +138,14 @@ def from_distances(lanes: Lanes, approximate: FloatArray, settings: GroupSetting
     return replace(
         whole, paths=paths, tree=tree, gap=gap, distances=mended.values, recomputed=mended.recomputed
     )
+
+
+def labels_of(parts: list[IntArray], n: int) -> IntArray:
+    """Labels (n,) of parts: the place of each in the list."""
+    labels = np.empty(n, dtype=np.int64)
+    for number, members in enumerate(parts):
+        labels[members] = number
+    return labels
 
 
 def from_edges(lanes: Lanes, edges: Edges, settings: GroupSettings) -> Clustered:

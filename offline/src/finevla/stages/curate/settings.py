@@ -9,10 +9,11 @@ from typing import Any, Literal
 from finevla.stages.curate.cluster.cut import Count, Cut, LargestGap, Threshold
 from finevla.stages.curate.cluster.outliers import DEFAULT_SCORE
 from finevla.stages.curate.cluster.recurse import RecursiveSettings
+from finevla.stages.curate.cluster.silhouette import SilhouetteSettings
 from finevla.stages.curate.cluster.tree import Linkage
 from finevla.stages.curate.dtw.metric import Metric
 
-CutName = Literal["gap", "count", "threshold", "recursive", "kmedoids"]
+CutName = Literal["silhouette", "recursive", "gap", "count", "threshold", "kmedoids"]
 Backend = Literal["lanes", "dtaidistance"]
 
 
@@ -27,6 +28,7 @@ class GroupSettings:
         k: Clusters of `count` and `kmedoids`.
         threshold: Height of `threshold`.
         recursive: Rules of `recursive`; its linkage is replaced by `linkage`.
+        silhouette: Rules of `silhouette`.
         k_max: Heights h(2) to h(k_max) are compared by `gap`.
         random_representatives: A random member stands for a cluster, as in the paper; else the medoid.
         budget: Representatives of a group at most; None: one for each cluster.
@@ -37,10 +39,11 @@ class GroupSettings:
 
     metric: Metric = field(default_factory=Metric)
     linkage: Linkage = Linkage.AVERAGE
-    cut: CutName = "recursive"
+    cut: CutName = "silhouette"
     k: int = 10
     threshold: float = 0.0
     recursive: RecursiveSettings = field(default_factory=RecursiveSettings)
+    silhouette: SilhouetteSettings = field(default_factory=SilhouetteSettings)
     k_max: int = 10
     random_representatives: bool = False
     budget: int | None = None
@@ -54,7 +57,7 @@ class GroupSettings:
         return self.cut == "threshold" and self.linkage in {Linkage.COMPLETE, Linkage.SINGLE}
 
     def tree_cut(self, n: int) -> Cut | None:
-        """The cut of a tree of n trajectories; None for `recursive` and `kmedoids`."""
+        """The cut of a tree of n trajectories; None where it is no single one."""
         if self.cut == "count":
             return Count(min(self.k, n))
         if self.cut == "threshold":
@@ -75,5 +78,6 @@ class GroupSettings:
             "metric": Metric(**document["metric"]),
             "linkage": Linkage(document["linkage"]),
             "recursive": RecursiveSettings(**recursive),
+            "silhouette": SilhouetteSettings(**document["silhouette"]),
         }
         return cls(**known)

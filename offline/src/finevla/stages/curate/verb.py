@@ -12,6 +12,7 @@ import tyro
 from finevla.errors import FineVLAError
 from finevla.stages.curate.cluster.outliers import DEFAULT_SCORE
 from finevla.stages.curate.cluster.recurse import PRESETS, RecursiveSettings
+from finevla.stages.curate.cluster.silhouette import SilhouetteSettings
 from finevla.stages.curate.cluster.tree import Linkage
 from finevla.stages.curate.dtw.lanes import cores
 from finevla.stages.curate.dtw.library import kernels
@@ -60,9 +61,12 @@ class Config:
     """Frames by which moments that are compared may differ; none by default, as in the paper."""
     linkage: Literal["average", "complete", "single", "ward"] = "average"
     """How near two clusters are."""
-    cut: CutName = "recursive"
-    """Where the tree is cut: at the largest relative gap and each cluster again (recursive, the paper's way);
-    at the gap only; at a count; at a threshold; or kmedoids, without a tree."""
+    cut: CutName = "silhouette"
+    """How the tree is cut: into parts that are clearly apart, and each again (silhouette); at the largest
+    gap, and each part again (recursive, the paper's way); at the gap only; at a count; at a threshold; or
+    kmedoids, without a tree."""
+    silhouette: float = 0.35
+    """Least mean silhouette of a split; larger finds fewer ways."""
     k: int = 10
     """Clusters of --cut count and kmedoids."""
     threshold: float | None = None
@@ -134,6 +138,7 @@ def group_settings(config: Config) -> GroupSettings:
         config.k,
         config.threshold or 0.0,
         replace(recursive, linkage=linkage),
+        SilhouetteSettings(least=config.silhouette),
         config.k_max,
         config.representative == "random",
         config.budget,
