@@ -149,7 +149,7 @@ def items(numbered: Any) -> Any:
 
 def through_the_stage(numbered: Any, settings: GroupSettings) -> dict[str, Any]:
     """Store, jobs and files of the stage; seconds of each and peak memory of the largest process."""
-    with tempfile.TemporaryDirectory(dir=".") as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         began = time.perf_counter()
         store = write_store(folder, items(numbered))
