@@ -100,10 +100,10 @@ class Bench:
         self.loop.disconnect()
 
     def enable(self) -> tuple[bool, str]:
-        """On a busy machine an arm may be silent for longer than its timeout: then once more."""
+        """On a busy machine an arm may be silent for longer than its timeout, or its last status be old: again."""
         for _ in range(5):
             ok, why = self.loop.enable().result(10.0)
-            if ok or "sent no joints" not in why:
+            if ok or not ("sent no joints" in why or "emergency stop" in why):
                 break
             time.sleep(0.2)
         return ok, why
