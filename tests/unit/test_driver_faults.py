@@ -100,7 +100,7 @@ class Bench:
         self.loop.disconnect()
 
     def enable(self) -> tuple[bool, str]:
-        """On a busy machine an arm may be silent for longer than its timeout, or its last status be old: again."""
+        """On a busy machine an arm may be silent too long, or its last status be old: then once more."""
         for _ in range(5):
             ok, why = self.loop.enable().result(10.0)
             if ok or not ("sent no joints" in why or "emergency stop" in why):
