@@ -40,7 +40,7 @@ from finevla.stages.curate.cluster.certify_edges import certified_at
 from finevla.stages.curate.cluster.condensed import canonical
 from finevla.stages.curate.cluster.tree import Linkage
 from finevla.stages.curate.distances import as_edges, lanes_of, pairs_of
-from finevla.stages.curate.dtw.lanes import all_pairs, cores
+from finevla.stages.curate.dtw.lanes import all_pairs
 from finevla.stages.curate.dtw.metric import Metric
 from finevla.stages.curate.engine import run_jobs
 from finevla.stages.curate.group import BOUNDS
@@ -49,6 +49,7 @@ from finevla.stages.curate.read import Episode
 from finevla.stages.curate.settings import GroupSettings
 from finevla.stages.curate.store import write_store
 from finevla.stages.curate.work import SETTINGS
+from finevla.stages.pool import cores
 
 FLOORS = {"matrix": 12.0, "paper": 15.0, "threshold_5": 10.0, "threshold_1": 3.0}
 MOST_MIB, MOST_MINUTES = 400.0, 20.0

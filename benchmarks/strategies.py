@@ -34,12 +34,13 @@ from finevla.sim.scene import FIXED, SceneSpec, seeded
 from finevla.sim.tasks import sample_scene
 from finevla.sim.world import World
 from finevla.stages.curate.cluster.agreement import adjusted_rand_index, coverage
+from finevla.stages.curate.cluster.condensed import labels_of
 from finevla.stages.curate.distances import as_condensed, lanes_of, pairs_of
-from finevla.stages.curate.dtw.lanes import cores
 from finevla.stages.curate.dtw.metric import Metric
 from finevla.stages.curate.group import from_distances
 from finevla.stages.curate.settings import GroupSettings
 from finevla.stages.normalize.poses import tool_poses
+from finevla.stages.pool import cores
 
 TASKS = {
     "pick_lift": ("arm", "approach"),
@@ -124,9 +125,7 @@ def measure(demos: Sequence[Demo], settings: GroupSettings, rng: np.random.Gener
     found = from_distances(
         lanes, as_condensed(len(demos), pairs_of(lanes, settings, 0, len(demos), cores())), settings
     )
-    assigned = np.empty(len(demos), dtype=np.int64)
-    for number, members in enumerate(found.clusters):
-        assigned[members] = number
+    assigned = labels_of(found.clusters)
     chosen = found.representatives
     random = [
         coverage(labels, rng.choice(len(demos), len(chosen), replace=False)).share for _ in range(DRAWS)

@@ -12,16 +12,7 @@ setup(
             [f"{FOLDER}/lanes.cc"],
             depends=sorted(str(path) for path in Path(FOLDER).glob("*.inc")),
             language="c++",
-            extra_compile_args=[
-                *("-std=c++17", "-O3", "-Wno-psabi"),
-                *(
-                    "-fno-signed-zeros",
-                    "-fno-trapping-math",
-                    "-fno-math-errno",
-                    "-fno-exceptions",
-                    "-fno-rtti",
-                ),
-            ],
+            extra_compile_args=Path(FOLDER, "flags.txt").read_text().split(),
         )
     ]
 )

@@ -11,18 +11,13 @@ from pathlib import Path
 from console import SetupError, say
 
 FOLDER = Path("offline") / "src" / "finevla" / "stages" / "curate" / "dtw"
-SOURCES = "*.cc", "*.inc"
-FLAGS = (
-    *("-std=c++17", "-O3", "-fPIC", "-shared", "-Wno-psabi"),
-    *("-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno", "-fno-exceptions", "-fno-rtti"),
-)
-"""As in offline/setup.py; the first three of the second line let a comparison become one instruction."""
+SOURCES = "*.cc", "*.inc", "flags.txt"
 
 
 def ensure(root: Path) -> None:
     """Compiles the library unless it is there and of these sources."""
     folder = root / FOLDER
-    digest = hashlib.sha256(" ".join(FLAGS).encode())
+    digest = hashlib.sha256()
     for path in sorted(path for pattern in SOURCES for path in folder.glob(pattern)):
         digest.update(path.read_bytes())
     library, stamp = folder / "_lanes.so", folder / "_lanes.stamp"
@@ -33,7 +28,8 @@ def ensure(root: Path) -> None:
     if not compiler:
         raise SetupError("no C++ compiler found\n  remedy: sudo apt-get install g++, or set CXX")
     partial = folder / f"_lanes.{os.getpid()}.part"
-    subprocess.run([*compiler.split(), *FLAGS, str(folder / "lanes.cc"), "-o", str(partial)], check=True)
+    flags = [*(folder / "flags.txt").read_text().split(), "-fPIC", "-shared"]
+    subprocess.run([*compiler.split(), *flags, str(folder / "lanes.cc"), "-o", str(partial)], check=True)
     partial.replace(library)
     stamp.write_text(digest.hexdigest())
     say("DTW kernels: compiled")

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from finevla.stages.curate.dtw.metric import Scaling
+
 
 def band_of_dtaidistance(window, n, m):
     """Cells of dtaidistance's band: |i - j| < window, wider by the difference of the lengths."""
@@ -82,3 +84,9 @@ def eef_cost(w_rot):
 
 def eef_grip(p, q):
     return sum(abs(float(p[s + 7] - q[s + 7])) for s in range(0, len(p), 8))
+
+
+def prepared(metric, trajectories):
+    """All trajectories of a small group as the kernels want them, shape (T, D) each."""
+    scaling = Scaling.of(metric, trajectories)
+    return [scaling.apply(trajectory) for trajectory in trajectories]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -28,6 +29,14 @@ def write_json(path: Path, document: Any) -> None:
     """Writes a document as indented JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(plain(document), indent=2, ensure_ascii=False) + "\n")
+
+
+def write_whole(path: Path, document: Any) -> None:
+    """Writes JSON that is either the old or the new document, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.write_text(json.dumps(plain(document), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    partial.replace(path)
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:

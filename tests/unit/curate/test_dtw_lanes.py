@@ -7,9 +7,10 @@ import plain_dtw
 import pytest
 
 from finevla.errors import DatasetError
-from finevla.stages.curate.dtw.lanes import Lanes, all_pairs, condensed
+from finevla.stages.curate.cluster.condensed import pair_index
+from finevla.stages.curate.dtw.lanes import Lanes, all_pairs
 from finevla.stages.curate.dtw.library import variants
-from finevla.stages.curate.dtw.metric import Metric, prepared
+from finevla.stages.curate.dtw.metric import Metric
 from finevla.stages.curate.dtw.series import Series
 
 LENGTHS = (1, 2, 3, 5, 8, 13, 21, 22, 23, 34, 40, 33, 17, 16, 15, 9, 4, 7, 31)
@@ -74,7 +75,7 @@ def test_squared_differences_are_those_of_dtaidistance(variant, window):
 def test_the_papers_distance_of_poses_is_that_of_plain_python(variant, two_stage, window):
     trajectories = poses()
     metric = Metric("eef", 2, window, two_stage, w_pos=1.3, w_rot=0.7, w_grip=2.0)
-    ready = prepared(metric, trajectories)
+    ready = plain_dtw.prepared(metric, trajectories)
     lanes = Lanes(Series.of(ready), metric, variant)
     plain = [t.astype(np.float32).astype(np.float64) for t in ready]
     for t in plain:
@@ -100,7 +101,7 @@ def test_the_papers_distance_of_poses_is_that_of_plain_python(variant, two_stage
 def test_the_papers_distance_of_joints_is_that_of_plain_python(variant, two_stage):
     trajectories = walks(14)
     metric = Metric("joint", 2, None, two_stage, w_pos=1.0, w_grip=3.0)
-    ready = prepared(metric, trajectories)
+    ready = plain_dtw.prepared(metric, trajectories)
     lanes = Lanes(Series.of(ready), metric, variant)
     plain = [t.astype(np.float32).astype(np.float64) for t in ready]
 
@@ -127,7 +128,7 @@ def test_a_limit_changes_no_distance_below_it(variant, name, quantile):
     lengths = np.random.default_rng(5).integers(20, 90, 40)
     trajectories = poses(lengths) if name == "eef" else walks(14, lengths)
     metric = Metric(name)
-    lanes = Lanes(Series.of(prepared(metric, trajectories)), metric, variant)
+    lanes = Lanes(Series.of(plain_dtw.prepared(metric, trajectories)), metric, variant)
     order = lanes.series.order.astype(np.int32)
     whole = all_pairs(lanes)
     limit = float(np.quantile(whole, quantile))
@@ -135,7 +136,7 @@ def test_a_limit_changes_no_distance_below_it(variant, name, quantile):
     for place in range(n - 1):
         query, rest = int(order[place]), order[place + 1 :]
         found = lanes.against(query, rest, limit)
-        wanted = whole[condensed(n, query, rest)]
+        wanted = whole[pair_index(n, np.array(query), rest.astype(np.int64))]
         assert (found[wanted <= limit] == wanted[wanted <= limit]).all()
         assert (found[wanted > limit] > limit).all()
 
@@ -150,7 +151,7 @@ def test_frames_that_stand_still_are_ties_and_still_exact(variant, tremor):
         return walk + tremor * rng.normal(size=walk.shape)
 
     metric = Metric("joint")
-    ready = prepared(metric, [pausing(times) for _ in range(12) for times in (2, 5, 9)])
+    ready = plain_dtw.prepared(metric, [pausing(times) for _ in range(12) for times in (2, 5, 9)])
     lanes = Lanes(Series.of(ready), metric, variant)
     assert all_pairs(lanes) == pytest.approx(lanes.exact(np.array(pairs(len(ready)))), rel=1e-7)
 
@@ -162,7 +163,7 @@ def test_every_distance_of_a_trajectory_to_itself_is_zero(variant):
         ("eef", poses([20])),
     ):
         metric = Metric(name)
-        twice = prepared(metric, [trajectories[0], trajectories[0].copy()])
+        twice = plain_dtw.prepared(metric, [trajectories[0], trajectories[0].copy()])
         assert all_pairs(Lanes(Series.of(twice), metric, variant))[0] == 0.0
 
 
@@ -172,7 +173,8 @@ def test_a_quaternion_and_its_opposite_are_the_same_rotation(variant):
     flipped[1][:, 3:7] *= -1.0
     metric = Metric("eef")
     one, two = (
-        all_pairs(Lanes(Series.of(prepared(metric, t)), metric, variant)) for t in (trajectories, flipped)
+        all_pairs(Lanes(Series.of(plain_dtw.prepared(metric, t)), metric, variant))
+        for t in (trajectories, flipped)
     )
     assert one == pytest.approx(two, rel=1e-6)
 
@@ -200,4 +202,4 @@ def test_condensed_places_are_those_of_scipy():
     for i in range(5):
         for j in range(5):
             if i != j:
-                assert condensed(5, i, np.array([j]))[0] == square[i, j]
+                assert pair_index(5, np.array([i]), np.array([j]))[0] == square[i, j]

@@ -9,7 +9,7 @@ import pytest
 from scipy.interpolate import CubicSpline
 from scipy.spatial.distance import squareform
 
-from finevla.stages.curate.cluster.condensed import clusters_of
+from finevla.stages.curate.cluster.condensed import clusters_of, labels_of
 from finevla.stages.curate.cluster.cut import apply, by_count
 from finevla.stages.curate.cluster.medoids import ExactDistances, medoids_of
 from finevla.stages.curate.cluster.outliers import outliers
@@ -17,7 +17,7 @@ from finevla.stages.curate.cluster.recurse import leaf_labels, recursive_by_dist
 from finevla.stages.curate.cluster.tree import Linkage, grow
 from finevla.stages.curate.distances import as_condensed, as_edges, lanes_of, pairs_of
 from finevla.stages.curate.dtw.metric import Metric
-from finevla.stages.curate.group import from_distances, from_edges, labels_of
+from finevla.stages.curate.group import from_distances, from_edges
 from finevla.stages.curate.settings import GroupSettings
 
 
@@ -84,7 +84,7 @@ def reference(exact: np.ndarray, settings: GroupSettings) -> np.ndarray:
     """Labels from float64 distances, by scipy and plain rules."""
     if settings.cut == "silhouette":
         square = squareform(exact)
-        return labels_of(silhouettes(square, np.arange(len(square)), settings, 0), len(square))
+        return labels_of(silhouettes(square, np.arange(len(square)), settings, 0))
     if settings.cut == "recursive":
         leaves = recursive_by_distances(exact, replace(settings.recursive, linkage=settings.linkage))
         return leaf_labels(sorted(leaves, key=lambda leaf: int(leaf.members[0])))

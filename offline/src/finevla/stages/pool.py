@@ -11,6 +11,11 @@ from multiprocessing import get_context, parent_process
 from finevla.stages.report import progress
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """A pool of processes that end with the one that started them.
 

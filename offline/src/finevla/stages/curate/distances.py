@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finevla.errors import FineVLAError, SetupError
+from finevla.stages.curate.cluster.condensed import pair_index
 from finevla.stages.curate.cluster.sparse import Edges
-from finevla.stages.curate.dtw.lanes import Lanes, condensed, rows
+from finevla.stages.curate.dtw.lanes import Lanes, rows
 from finevla.stages.curate.dtw.metric import Scaling
 from finevla.stages.curate.dtw.series import Series
 from finevla.stages.curate.group import BOUNDS
@@ -90,7 +91,7 @@ def _by_dtaidistance(lanes: Lanes, place: int, settings: GroupSettings) -> Rows:
 def as_condensed(n: int, pairs: Rows) -> NDArray[np.float64]:
     """A condensed vector of all pairs of n trajectories."""
     whole = np.full(n * (n - 1) // 2, np.nan)
-    whole[condensed(n, pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64))] = pairs[:, 2]
+    whole[pair_index(n, pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64))] = pairs[:, 2]
     return whole
 
 

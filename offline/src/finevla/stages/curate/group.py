@@ -8,7 +8,7 @@ import numpy as np
 
 from finevla.stages.curate.cluster.certify import certified_recursive, certify
 from finevla.stages.curate.cluster.certify_edges import certified_at
-from finevla.stages.curate.cluster.condensed import FloatArray, IntArray, clusters_of
+from finevla.stages.curate.cluster.condensed import FloatArray, IntArray, clusters_of, labels_of
 from finevla.stages.curate.cluster.cut import Gap
 from finevla.stages.curate.cluster.medoids import (
     Lookup,
@@ -129,7 +129,7 @@ def from_distances(lanes: Lanes, approximate: FloatArray, settings: GroupSetting
         labels, paths = leaf_labels(leaves), [leaf.path for leaf in leaves]
         tree = certify(mended, settings.linkage).tree
     elif settings.cut == "silhouette":
-        labels = labels_of(silhouette_parts(mended, settings.linkage, settings.silhouette), n)
+        labels = labels_of(silhouette_parts(mended, settings.linkage, settings.silhouette))
         tree = certify(mended, settings.linkage).tree
     else:
         found = certify(mended, settings.linkage, settings.tree_cut(n))
@@ -138,14 +138,6 @@ def from_distances(lanes: Lanes, approximate: FloatArray, settings: GroupSetting
     return replace(
         whole, paths=paths, tree=tree, gap=gap, distances=mended.values, recomputed=mended.recomputed
     )
-
-
-def labels_of(parts: list[IntArray], n: int) -> IntArray:
-    """Labels (n,) of parts: the place of each in the list."""
-    labels = np.empty(n, dtype=np.int64)
-    for number, members in enumerate(parts):
-        labels[members] = number
-    return labels
 
 
 def from_edges(lanes: Lanes, edges: Edges, settings: GroupSettings) -> Clustered:

@@ -11,6 +11,8 @@ from finevla.stages.curate.read import Episode
 from finevla.stages.curate.settings import GroupSettings
 from finevla.stages.curate.store import Group, Store
 
+GROUPS_FILE, EPISODES_FILE, KEPT_FILE = "groups.jsonl", "episodes.jsonl", "kept.jsonl"
+
 
 @dataclass(frozen=True)
 class Fate:
@@ -166,9 +168,8 @@ def _cut(result: Result, settings: GroupSettings) -> dict[str, Any]:
     else:
         around = heights[max(k - 2, 0) : k] if settings.cut in {"gap", "count"} else []
         height = sum(around) / len(around) if around else None
-    ratio = None if gap is None else gap["ratio"]
-    confident = gap is not None and (ratio is None or ratio >= 2.0)
-    return {"how": settings.cut, "k": k, "height": height, "ratio": ratio, "confident": confident}
+    told = {"ratio": None, "confident": False} if gap is None else gap
+    return {"how": settings.cut, "k": k, "height": height, **told}
 
 
 def counts(store: Store, lines: Sequence[Fate], results: Mapping[int, Result]) -> dict[str, Any]:

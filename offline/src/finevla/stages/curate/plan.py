@@ -43,8 +43,7 @@ class Job:
 
 def lengths_of(store: Store, group: Group) -> NDArray[np.int64]:
     """Numbers of frames of a group's members, the longest first: the order in which they are compared."""
-    frames = np.array([store.episodes[m].frames for m in group.members], dtype=np.int64)
-    return -np.sort(-frames)
+    return -np.sort(-np.array(store.lengths(group), dtype=np.int64))
 
 
 def cells_of(lengths: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from finevla.contract.robot import ARM_SIDES
 from finevla.dataset.read import Opened, open_dataset
 from finevla.dataset.stats import values
 from finevla.errors import DatasetError
-from finevla.stages.curate.dtw.metric import MetricName
+from finevla.stages.curate.dtw.metric import MetricName, rotation
 from finevla.stages.curate.dtw.series import MOST_FRAMES
 from finevla.stages.normalize.report import UNIFIED
 from finevla.stages.report import Rejected
@@ -177,7 +177,7 @@ def _fault(frames: NDArray[np.floating], metric: MetricName, arms: int) -> Probl
         return "length", f"{len(frames)} frames; {FEWEST_FRAMES} to {MOST_FRAMES} can be compared"
     if metric == "eef":
         for arm in range(arms):
-            norms = np.linalg.norm(frames[:, 8 * arm + 3 : 8 * arm + 7], axis=1)
+            norms = np.linalg.norm(frames[:, rotation(arm)], axis=1)
             worst = float(norms[np.abs(norms - 1.0).argmax()])
             if abs(worst - 1.0) > NORM_TOLERANCE:
                 return "quaternion_norm", f"a rotation of length {worst:.4f} in arm {arm + 1} of {arms}"

@@ -9,31 +9,25 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from finevla.errors import FineVLAError
-from finevla.files import write_json, write_jsonl
+from finevla.files import write_json, write_jsonl, write_whole
 from finevla.stages.curate import cost, outcome
 from finevla.stages.curate.engine import EngineName, run_jobs
 from finevla.stages.curate.plan import Job, cells_of, lengths_of, plan
 from finevla.stages.curate.read import Source, episodes
 from finevla.stages.curate.settings import GroupSettings
-from finevla.stages.curate.store import INDEX, Store, mixed_tasks, open_store, write_store
+from finevla.stages.curate.store import Store, mixed_tasks, open_store, write_store
 from finevla.stages.curate.work import SETTINGS, result_path
 from finevla.stages.report import atomic_directory, progress, write_report
 
 PLAN, LOCK = "plan.json", ".lock"
 MATRICES = "matrices"
-FINISHED = {
-    "page": "report.html",
-    "groups": "groups.jsonl",
-    "episodes": "episodes.jsonl",
-    "kept": "kept.jsonl",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +123,10 @@ def prepare(sources: Sequence[Source], folder: Path, run: Run) -> tuple[Store, l
             )
         jobs = [Job(**{**job, "groups": tuple(job["groups"])}) for job in before["jobs"]]
         return open_store(folder), jobs
-    (folder / INDEX).unlink(missing_ok=True)
     store = write_store(folder, _read(sources, run.settings))
     jobs = plan(store, run.settings, run.fewest)
     write_json(folder / SETTINGS, run.settings.to_json())
-    partial = folder / f".{PLAN}.part"
-    write_json(partial, {"key": key, "jobs": [asdict(job) for job in jobs]})
-    partial.replace(path)
+    write_whole(path, {"key": key, "jobs": jobs})
     return store, jobs
 
 
@@ -176,9 +167,9 @@ def write_results(
             (part / MATRICES).mkdir(exist_ok=True)
             np.save(part / matrix, np.array(result["distances"], dtype=np.float32), allow_pickle=False)
         documents.append(outcome.group_document(store, number, result, run.settings, matrix))
-    write_jsonl(part / FINISHED["groups"], documents)
-    write_jsonl(part / FINISHED["episodes"], lines)
-    write_jsonl(part / FINISHED["kept"], (line for line in lines if line.kept))
+    write_jsonl(part / outcome.GROUPS_FILE, documents)
+    write_jsonl(part / outcome.EPISODES_FILE, lines)
+    write_jsonl(part / outcome.KEPT_FILE, (line for line in lines if line.kept))
     counts = outcome.counts(store, lines, results)
     cells = sum(float(cells_of(lengths_of(store, store.groups[number])).sum()) for number in results)
     sizes = [len(store.groups[number].members) for number in results]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,10 +124,8 @@ def write_store(folder: Path, items: Iterable[tuple[Episode, NDArray[np.float32]
         "rejected": [asdict(item) for item in rejected],
         "duplicates": sorted(duplicates.items()),
     }
-    partial = folder / f".{INDEX}.part"
-    partial.write_text(json.dumps(document), "utf-8")
-    partial.replace(folder / INDEX)
-    return open_store(folder)
+    (folder / INDEX).write_text(json.dumps(document), "utf-8")
+    return _store(folder, document)
 
 
 def _rounded(frames: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -137,7 +135,10 @@ def _rounded(frames: NDArray[np.float32]) -> NDArray[np.int64]:
 
 def open_store(folder: Path) -> Store:
     """Opens what `write_store` wrote."""
-    document = json.loads((folder / INDEX).read_text("utf-8"))
+    return _store(folder, json.loads((folder / INDEX).read_text("utf-8")))
+
+
+def _store(folder: Path, document: Mapping[str, Any]) -> Store:
     episodes = tuple(Episode(**row) for row in document["episodes"])
     duplicates = {int(one): int(other) for one, other in document["duplicates"]}
     return Store(

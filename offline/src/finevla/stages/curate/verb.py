@@ -14,13 +14,13 @@ from finevla.stages.curate.cluster.outliers import DEFAULT_SCORE
 from finevla.stages.curate.cluster.recurse import PRESETS, RecursiveSettings
 from finevla.stages.curate.cluster.silhouette import SilhouetteSettings
 from finevla.stages.curate.cluster.tree import Linkage
-from finevla.stages.curate.dtw.lanes import cores
 from finevla.stages.curate.dtw.library import kernels
 from finevla.stages.curate.dtw.metric import Metric, MetricName
 from finevla.stages.curate.engine import EngineName
 from finevla.stages.curate.read import episodes, open_sources
 from finevla.stages.curate.run import Run, curate
 from finevla.stages.curate.settings import Backend, CutName, GroupSettings
+from finevla.stages.pool import cores
 
 TOLD = (
     "episodes",

@@ -15,6 +15,7 @@ import numpy as np
 
 from finevla.stages.curate.cluster.tree import embed
 from finevla.stages.curate.distances import Rows, as_condensed, as_edges, lanes_of, pairs_of
+from finevla.stages.curate.dtw.lanes import Lanes
 from finevla.stages.curate.group import Clustered, from_distances, from_edges
 from finevla.stages.curate.plan import Job
 from finevla.stages.curate.settings import GroupSettings
@@ -65,33 +66,33 @@ def _opened(folder: Path) -> tuple[Store, GroupSettings]:
     return open_store(folder), GroupSettings.from_json(json.loads((folder / SETTINGS).read_text("utf-8")))
 
 
+def _lanes(store: Store, settings: GroupSettings, number: int) -> Lanes:
+    group = store.groups[number]
+    return lanes_of(store.of_group(group), settings, group.arms, store.lengths(group))
+
+
 def _block(store: Store, settings: GroupSettings, job: Job) -> Rows:
-    group = store.groups[job.groups[0]]
-    lanes = lanes_of(store.of_group(group), settings, group.arms, store.lengths(group))
-    return pairs_of(lanes, settings, job.first, job.last)
+    return pairs_of(_lanes(store, settings, job.groups[0]), settings, job.first, job.last)
 
 
 def _whole(store: Store, settings: GroupSettings, number: int) -> dict[str, Any]:
-    group = store.groups[number]
-    lanes = lanes_of(store.of_group(group), settings, group.arms, store.lengths(group))
+    lanes = _lanes(store, settings, number)
     began = time.perf_counter()
-    pairs = pairs_of(lanes, settings, 0, len(group.members))
-    return _clustered(store, settings, number, pairs, began)
+    pairs = pairs_of(lanes, settings, 0, len(lanes.series))
+    return _clustered(lanes, settings, number, pairs, began)
 
 
 def _finish(folder: Path, store: Store, settings: GroupSettings, number: int) -> dict[str, Any]:
     began = time.perf_counter()
     blocks = sorted((folder / DONE).glob(f"block-{number:06d}-*.npy"))
     pairs = np.concatenate([np.load(block, allow_pickle=False) for block in blocks])
-    return _clustered(store, settings, number, pairs, began)
+    return _clustered(_lanes(store, settings, number), settings, number, pairs, began)
 
 
 def _clustered(
-    store: Store, settings: GroupSettings, number: int, pairs: Rows, began: float
+    lanes: Lanes, settings: GroupSettings, number: int, pairs: Rows, began: float
 ) -> dict[str, Any]:
-    group = store.groups[number]
-    n = len(group.members)
-    lanes = lanes_of(store.of_group(group), settings, group.arms, store.lengths(group))
+    n = len(lanes.series)
     if settings.sparse:
         found = from_edges(lanes, as_edges(n, pairs), settings)
     else:
@@ -109,7 +110,7 @@ def _plain(found: Clustered, n: int) -> Mapping[str, Any]:
         "representatives": found.representatives,
         "outliers": [{**asdict(o), "reason": str(o.reason)} for o in found.outliers],
         "paths": found.paths,
-        "gap": None if gap is None else {"k": gap.k, "best": _finite(gap.best), "ratio": _finite(gap.ratio)},
+        "gap": None if gap is None else {"ratio": _finite(gap.ratio), "confident": gap.confident},
         "heights": [] if found.tree is None else np.sort(found.tree.heights)[::-1][:32].tolist(),
         "tree": found.tree.merges.tolist() if drawn and found.tree is not None else None,
         "distances": found.distances.astype(np.float32).tolist()

@@ -8,28 +8,19 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from finevla.files import plain
+from finevla.files import plain, write_whole
 from finevla.stages.sweep.plan import Cell, CellJob, Settings, SweepError
 
 SETTINGS_FILE, LEDGER_FILE, LOCK_FILE = "sweep.json", "ledger.jsonl", ".lock"
 QUEUED = "queued"
 """The event of a cell that is going to be run."""
 _ELSEWHERE = "give another --out, or the flags that the folder was begun with"
-
-
-def write_whole(path: Path, document: Any) -> None:
-    """Writes JSON that is either the old or the new document, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(plain(document), indent=1, ensure_ascii=False) + "\n", "utf-8")
-    partial.replace(path)
 
 
 def read_document(path: Path) -> dict[str, Any]:

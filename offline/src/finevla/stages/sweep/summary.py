@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finevla.files import write_whole
 from finevla.stages.sweep import published
 from finevla.stages.sweep.count import against_raw, curves
-from finevla.stages.sweep.ledger import Ledger, write_whole
+from finevla.stages.sweep.ledger import Ledger
 from finevla.stages.sweep.manifest import prove
 from finevla.stages.sweep.plan import SweepError
 from finevla.stages.sweep.table import markdown

@@ -6,6 +6,7 @@ A condensed vector holds the upper triangle of an n x n distance matrix row by r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isqrt
 
 import numpy as np
@@ -87,6 +88,14 @@ def canonical(labels: IntArray) -> IntArray:
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[inverse]
+
+
+def labels_of(clusters: Sequence[IntArray]) -> IntArray:
+    """Labels (n,) of clusters that share out items 0 to n - 1: the place of each in the list."""
+    labels = np.empty(sum(map(len, clusters)), dtype=np.int64)
+    for number, members in enumerate(clusters):
+        labels[members] = number
+    return labels
 
 
 def clusters_of(labels: IntArray) -> list[IntArray]:

@@ -17,6 +17,7 @@ from finevla.stages.curate.cluster.condensed import (
     checked,
     count_of,
     inner_index,
+    labels_of,
 )
 from finevla.stages.curate.cluster.cut import Gap, by_count, largest_gap, paper_order
 from finevla.stages.curate.cluster.tree import Linkage, Tree, grow
@@ -204,7 +205,4 @@ def recursive_by_distances(distances: FloatArray, settings: RecursiveSettings) -
 
 def leaf_labels(leaves: list[Leaf]) -> IntArray:
     """Labels (n,): the position of each item's leaf in the list."""
-    labels = np.empty(sum(len(leaf.members) for leaf in leaves), dtype=np.int64)
-    for i, leaf in enumerate(leaves):
-        labels[leaf.members] = i
-    return labels
+    return labels_of([leaf.members for leaf in leaves])

@@ -122,8 +122,8 @@ int finevla_dtw_squared_f64(int variant, const double *values, const int64_t *st
   return FINEVLA_CALL(squared<double>, store, query, candidates, count, Window{window, 1}, limit, out);
 }
 
-// Along the cheapest path: cost, number of frame pairs, sum of gripper differences, and by how much the
-// path was better than any other that leaves it; out has shape (count, 4).
+// Along the cheapest path: cost, number of frame pairs, sum of gripper differences, and how often another path
+// was all but as good (in float only); out has shape (count, 4).
 int finevla_dtw_path_f32(int variant, const float *values, const int64_t *starts, const int32_t *lengths,
                          const PathMetric *metric, int32_t query, const int32_t *candidates, int32_t count,
                          int32_t window, double limit, double *out) {

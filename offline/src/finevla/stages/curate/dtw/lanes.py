@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from finevla.stages.curate.cluster.condensed import pair_index
 from finevla.stages.curate.dtw.bounds import COARSE, FINE, Bounds
 from finevla.stages.curate.dtw.library import PathMetric, function, variants
 from finevla.stages.curate.dtw.metric import CLOSE, RELATIVE_ERROR, Metric
@@ -26,7 +26,7 @@ class Lanes:
     """The kernels for one group and one metric. Calls may come from several threads.
 
     Attributes:
-        series: The trajectories, as `metric.prepared` has made them.
+        series: The trajectories, as `metric.Scaling` has made them.
         metric: The metric.
         variant: Number of the instruction set; None: the quickest.
     """
@@ -115,17 +115,12 @@ def _require(code: int) -> None:
         raise MemoryError("the DTW kernel got no memory for its scratch")
 
 
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def all_pairs(lanes: Lanes, threads: int = 1) -> Float:
     """Distances of all pairs of a group as scipy condenses them, shape (n (n - 1) / 2,)."""
     n = len(lanes.series)
     out = np.empty(n * (n - 1) // 2)
     for query, candidates, found in rows(lanes, range(n - 1), threads):
-        out[condensed(n, query, candidates)] = found
+        out[pair_index(n, np.array(query), candidates.astype(np.int64))] = found
     return out
 
 
@@ -154,10 +149,3 @@ def rows(
         return
     with ThreadPoolExecutor(threads, thread_name_prefix="dtw") as pool:
         yield from pool.map(row, places)
-
-
-def condensed(n: int, i: int | NDArray[np.integer], j: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Places of pairs in a condensed vector of n trajectories; the two may come in any order."""
-    low, high = np.minimum(i, j).astype(np.int64), np.maximum(i, j).astype(np.int64)
-    places: NDArray[np.int64] = n * low - low * (low + 1) // 2 + high - low - 1
-    return places

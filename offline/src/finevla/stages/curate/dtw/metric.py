@@ -111,7 +111,7 @@ class Scaling:
         for trajectory in trajectories:
             low, high = np.minimum(low, trajectory.min(0)), np.maximum(high, trajectory.max(0))
             for arm, moment in enumerate(moments):
-                turns = trajectory[:, _rotation(arm)].astype(np.float64)
+                turns = trajectory[:, rotation(arm)].astype(np.float64)
                 moments[arm] = moment + turns.T @ turns
         span = np.where(high > low, np.asarray(high, np.float64) - low, np.inf)
         return cls(metric, np.asarray(low, np.float64), span, tuple(mean_rotation(m) for m in moments))
@@ -125,19 +125,14 @@ class Scaling:
         weights = np.tile(np.append(np.full(joints, metric.w_pos), 1.0), metric.arms)
         scaled: NDArray[np.float64] = (trajectory.astype(np.float64) - self.low) / self.span * weights
         for arm, mean in enumerate(self.means):
-            turns = trajectory[:, _rotation(arm)].astype(np.float64)
-            scaled[:, _rotation(arm)] = turns * np.where(turns @ mean < 0.0, -0.5, 0.5)[:, None]
+            turns = trajectory[:, rotation(arm)].astype(np.float64)
+            scaled[:, rotation(arm)] = turns * np.where(turns @ mean < 0.0, -0.5, 0.5)[:, None]
         return scaled
 
 
-def _rotation(arm: int) -> slice:
+def rotation(arm: int) -> slice:
+    """Places of an arm's quaternion in a frame of `eef`."""
     return slice(arm * EEF_WIDTH + 3, arm * EEF_WIDTH + 7)
-
-
-def prepared(metric: Metric, trajectories: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float64]]:
-    """All trajectories of a small group, scaled; shape (T, D) each."""
-    scaling = Scaling.of(metric, trajectories)
-    return [scaling.apply(trajectory) for trajectory in trajectories]
 
 
 def mean_rotation(moment: NDArray[np.float64]) -> NDArray[np.float64]:

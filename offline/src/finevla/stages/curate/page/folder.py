@@ -12,9 +12,9 @@ import numpy as np
 
 from finevla.errors import DatasetError
 from finevla.stages.curate.cluster.condensed import FloatArray, IntArray
+from finevla.stages.curate.outcome import EPISODES_FILE, GROUPS_FILE
 from finevla.stages.report import REPORT_FILE
 
-GROUPS_FILE, EPISODES_FILE = "groups.jsonl", "episodes.jsonl"
 _REMEDY = "run `finevla curate` again into a new folder"
 
 Row = Mapping[str, Any]
